@@ -1,0 +1,202 @@
+"""The adapter contract: all that an adapter must offer, and all (`Port`) that the core lends it; adapters import nothing else of the core.
+
+An adapter is the code for one *kind* of far end, found by the entry point `msgcenter.adapters`; a *channel* is one
+configured, running adapter. Abilities are data (`Spec`), commands are payloads, results are `Outcome` values.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
+
+import aiohttp
+from pydantic import BaseModel
+
+from msgcenter.clock import Clock, Random
+from protocols.address import Address
+from protocols.envelope import Envelope
+from protocols.errors import Malformed
+from protocols.outcome import Outcome, Rejected, Retry, Sent, Unknown
+from protocols.payload import DeliveryReport, Payload, Text
+
+__all__ = [
+    "Adapter",
+    "Dispatch",
+    "Malformed",
+    "Port",
+    "Received",
+    "Rejected",
+    "Report",
+    "Request",
+    "Response",
+    "Retry",
+    "Sent",
+    "Spec",
+    "Subscriber",
+    "Unknown",
+    "Unreachable",
+]
+
+
+class Unreachable(Exception):
+    """Raised by `deliver` only when *nothing* of the batch was handed over: claims are released, the batch comes again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """What a kind of channel can do; the router, the API, the docs and the contract suite all read this."""
+
+    kind: str
+    title: str
+    payloads: frozenset[type] = frozenset({Text})
+    schemes: frozenset[str] = frozenset()
+    """Address schemes it reaches."""
+    max_batch: int = 1
+    """Envelopes per `deliver` call."""
+    in_flight: int = 1
+    """`deliver` calls at once, default; a channel may set its own."""
+    receives: bool = False
+    receipts: frozenset[str] = frozenset()
+    """Of delivered, undelivered, read: what it reports later. Empty: `sent` is the last word."""
+    idempotent: bool = False
+    """The far end recognises a repeat by `Dispatch.token`."""
+    resolves: bool = False
+    """`resolve` can ask what became of an unknown."""
+    recall: bool = False
+    needs_account: bool = False
+    """A sending identity of accounts.yaml is needed."""
+    receipt_wait_s: float = 72 * 3600.0
+    """How long a receipt may take; after that `sent` is final."""
+    limits: Mapping[str, str] = field(default_factory=dict)
+    """Name -> words, for people: platform limits worth knowing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatch:
+    """One envelope to hand over now. `token`: for an idempotent far end. `sender`: the account's own address, "" if none."""
+
+    envelope: Envelope
+    token: str
+    sender: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """Something a person (or the far end) said. `remote_id` with the channel identifies it: a repeat is recognised."""
+
+    sender: Address
+    account_number: str
+    """The far end's name of our side: the SMS number written to."""
+    payload: Payload
+    remote_id: str
+    at: int
+    """Epoch milliseconds."""
+    order_key: str = ""
+    """Conversation; empty = made from sender and number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A receipt. `recipient` helps when `remote_id` finds nothing."""
+
+    report: DeliveryReport
+    recipient: Address | None = None
+    unique: str = ""
+    """What makes a repeat of this very report recognisable beyond (remote_id, state): usually empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """An HTTP call from the far end to one of the adapter's webhooks."""
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    status: int = 200
+    body: bytes = b""
+    content_type: str = "text/plain; charset=utf-8"
+
+
+@dataclass(frozen=True, slots=True)
+class Subscriber:
+    """Where a caller's events go. `secrets`: newest first; every one signs, so that a rotation has no gap."""
+
+    url: str
+    secrets: tuple[str, ...]
+
+
+class Port(Protocol):
+    """What the core lends one channel."""
+
+    channel: str
+    """The channel's name, for logs."""
+    clock: Clock
+    random: Random
+    log: Any
+    """A structlog logger bound to the channel."""
+
+    async def emit(self, items: Sequence[Received | Report]) -> None:
+        """Make these durable; when it returns the far end may be told so. Raises when it could not: answer nothing yet."""
+        ...
+
+    def http(self) -> aiohttp.ClientSession:
+        """The shared client: no redirects, connect and read bounds set, no cookie jar."""
+        ...
+
+    def subscriber(self, caller: str) -> Subscriber | None:
+        """The callback of a caller as configured now; None = it has none (any more)."""
+        ...
+
+    def gauge(self, name: str, value: float) -> None:
+        """Report a live figure: `window_in_use`, `links_up`. Unknown names are refused with ValueError."""
+        ...
+
+
+class Adapter(ABC):
+    """One kind of far end. Constructed as `Adapter(settings, port)`; `settings` is an instance of `Settings`.
+
+    Supervision, retries between passes, pacing, claims and records are the core's; an adapter hands over and reports.
+    """
+
+    spec: ClassVar[Spec]
+    Settings: ClassVar[type[BaseModel]]
+
+    def __init__(self, settings: Any, port: Port) -> None:
+        self.settings = settings
+        self.port = port
+
+    @abstractmethod
+    async def deliver(self, batch: Sequence[Dispatch]) -> list[Outcome]:
+        """Hand over; one outcome each, in order.
+
+        Raises Unreachable only if nothing of the batch was handed over. Any other exception makes the whole batch
+        Unknown. Parts of one message are retried inside; once one part is accepted only Sent or Unknown may follow.
+        """
+
+    def render(self, envelope: Envelope) -> None:  # noqa: B027 - optional: most kinds accept what the Spec says
+        """Check, before anything is claimed, that this envelope can be put into the far end's form. Raises Malformed."""
+
+    async def session(self, up: Callable[[bool], None]) -> None:
+        """Keep a long-lived link: call `up(True)` when it can carry messages, `up(False)` when not, return or raise when it
+        is over; the core restarts it with back-off. The default is for kinds without a link: up at once, never over."""
+        up(True)
+        await self.port.clock.sleep(float("inf"))
+
+    def webhooks(self) -> Mapping[str, Callable[[Request], Awaitable[Response]]]:
+        """Path suffix -> handler, mounted at `/hooks/<channel>/<suffix>`."""
+        return {}
+
+    async def resolve(self, claimed: Sequence[Dispatch]) -> list[Outcome]:
+        """Ask the far end what became of these; Unknown = it does not know either. Only if `spec.resolves`."""
+        return [Unknown("the far end cannot be asked")] * len(claimed)
+
+    async def drain(self) -> None:  # noqa: B027 - optional
+        """Stop taking new work at the far end politely; called once before the session is cancelled."""

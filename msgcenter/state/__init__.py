@@ -1,0 +1,249 @@
+"""State: the fast shared memory that makes many processes act as one: claims, outcomes, suppressions, idempotency, tokens, leases.
+
+One verb is one atomic step for a whole micro-batch: one script call on Redis (per shard on a cluster), one transaction on
+SQLite. Three implementations under one contract suite (tests/contract/test_state.py): `redis`, `sqlite`, `memory`; the
+latter two share the verbs in `verbs.py`. Everything is idempotent by message id; time is the server's (Redis TIME, the
+injected Clock elsewhere). Message cells live `Retention.message_s` after their last write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol, TypeAlias
+
+from protocols.envelope import Key
+
+# -- accept -------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """One POST with an Idempotency-Key. `fingerprint`: hash of route and canonical body; `new_id` is used when NEW."""
+
+    caller: str
+    key: str
+    fingerprint: str
+    new_id: str
+    lease_s: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """`new`: go on with `id`. `retry`: an earlier try did not finish, go on with its `id`. `done`: answer `answer` again.
+    `busy`: another request with this key is in flight (its lease runs). `other`: the key was used with another body."""
+
+    verdict: Literal["new", "retry", "done", "busy", "other"]
+    id: str = ""
+    answer: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A message made durable on the bus: makes its status readable, and (with `caller`, `key`) the key DONE with `answer`.
+
+    `meta` is kept with the message and returned by `get_many` (small: caller, category, created, expires …).
+    """
+
+    message: str
+    meta: bytes
+    caller: str = ""
+    key: str = ""
+    answer: bytes = b""
+
+
+# -- claims and outcomes ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Admit:
+    """Ask to let the bytes of one pass leave now.
+
+    `gates`: suppression keys to check (`message:<id>`, `account:<name>`, `campaign:<c>`, `person:<p>|<category>` …).
+    `owner`: this worker; `deadline_s`: how long the claim stands before others may call it abandoned.
+    """
+
+    key: Key
+    gates: tuple[str, ...]
+    owner: str
+    deadline_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """`go`: claimed, send. `suppressed`: `rule` is the suppression's reason. `done`: `outcome` is the stored one.
+    `claimed`: a claim without outcome that still runs, `remaining_s` left. `abandoned`: such a claim past its deadline."""
+
+    verdict: Literal["go", "suppressed", "done", "claimed", "abandoned"]
+    rule: str = ""
+    outcome: bytes = b""
+    remaining_s: float = 0.0
+
+
+Evidence: TypeAlias = Literal["sent", "unknown", "undelivered", "delivered", "read"]
+EVIDENCE: tuple[Evidence, ...] = ("sent", "unknown", "undelivered", "delivered", "read")
+"""Rank order: a lower one never replaces a higher one on the same part."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Evidence about one part of one delivery of a message."""
+
+    message: str
+    step: int
+    attempt: int
+    part: int
+    evidence: Evidence
+    code: str = ""
+    at: int = 0
+    """Epoch milliseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conclude:
+    """Store the outcome of one pass, with everything that follows from it, in one step.
+
+    `view`: the message's pending view or terminal reason from now on ("" = leave). `marks`: evidence (monotone).
+    `correlate`: remote id -> part number, within `scope` (the channel); later receipts are found by it. `unknown_for`:
+    the recipient, when the outcome is Unknown, so that a receipt without match can find it until `unknown_until_ms`.
+    `order`: a number that only grows over passes; an older pass never overwrites a newer one's view.
+    """
+
+    key: Key
+    outcome: bytes
+    view: str = ""
+    order: int = 0
+    marks: tuple[Mark, ...] = ()
+    scope: str = ""
+    correlate: tuple[tuple[str, int], ...] = ()
+    unknown_for: str = ""
+    unknown_until_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Concluded:
+    """`outcome`: the one that is stored now: an earlier one wins over the one given (a zombie's late word).
+    `snapshot`: the message's cells after this step (of the first mark's message when there are marks, else the key's)."""
+
+    outcome: bytes
+    fresh: bool
+    snapshot: Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What State knows of a message. `exists` False: never accepted here, or long over.
+
+    `deliveries`: (step, attempt) -> part -> (evidence, code, at_ms).
+    """
+
+    exists: bool = False
+    meta: bytes = b""
+    view: str = ""
+    deliveries: Mapping[tuple[int, int], Mapping[int, tuple[Evidence, str, int]]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """Find whom a receipt speaks of: by `remote_id` within `scope`; with `recipient`, else the only Unknown of (scope, recipient)."""
+
+    scope: str
+    remote_id: str
+    recipient: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """The part a receipt belongs to. `guessed`: joined by recipient, not by id."""
+
+    message: str
+    step: int
+    attempt: int
+    part: int
+    guessed: bool = False
+
+
+# -- suppressions, tokens, leases ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Suppression:
+    """Stop what carries this gate key. `rule`: the reason code given; `ttl_s` 0 = until lifted."""
+
+    gate: str
+    rule: str
+    ttl_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Suppressed:
+    """`late`: message ids (of `message:<id>` gates) of which a pass was already admitted and is not known as not sent."""
+
+    late: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """`granted` of the tokens asked for; when fewer, `wait_s` until at least one more is there."""
+
+    granted: int
+    wait_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Leases:
+    """`held`: the names this owner holds now; `members`: live owners of the group."""
+
+    held: frozenset[str]
+    members: int
+
+
+class StateError(Exception):
+    """State could not answer; nothing may be assumed. The caller gives its frame back and tries again."""
+
+
+class State(Protocol):
+    """All verbs raise StateError when the far side is away; every one may be repeated after that."""
+
+    async def begin(self, items: Sequence[Begin]) -> list[Begun]: ...
+
+    async def accepted(self, items: Sequence[Accepted]) -> None: ...
+
+    async def replay(self, keys: Sequence[Key]) -> list[bytes | None]:
+        """The stored outcome of each pass, if it has one."""
+        ...
+
+    async def admit(self, items: Sequence[Admit]) -> list[Admitted]: ...
+
+    async def conclude(self, items: Sequence[Conclude]) -> list[Concluded]: ...
+
+    async def release(self, keys: Sequence[Key]) -> None:
+        """Take back claims of which surely nothing left; a claim that has an outcome stays."""
+        ...
+
+    async def correlate(self, receipts: Sequence[Receipt]) -> list[Match | None]: ...
+
+    async def get_many(self, messages: Sequence[str]) -> list[Snapshot]: ...
+
+    async def suppress(self, items: Sequence[Suppression]) -> Suppressed:
+        """From the return on, no `admit` lets a gated pass go."""
+        ...
+
+    async def unsuppress(self, gates: Sequence[str]) -> None: ...
+
+    async def tokens(self, bucket: str, *, want: int, rate: float, burst: float) -> Grant:
+        """Take up to `want` from a token bucket shared by all processes; `rate` per second, at most `burst` saved up."""
+        ...
+
+    async def lease(self, group: str, owner: str, names: Sequence[str], ttl_s: float) -> Leases:
+        """Stay a member of `group` and hold a fair share of `names`: `ceil(names / live members)`; renews, gives up the
+        surplus, takes free ones. `names` empty: leave the group and let everything go."""
+        ...
+
+    async def epoch(self) -> str:
+        """A value written at first use and kept; a new one means that State was lost."""
+        ...
+
+    async def ping(self) -> None: ...
+
+    async def close(self) -> None: ...

@@ -1,0 +1,137 @@
+"""Envelope: the one message type of the whole system; frozen, typed, with exactly one recipient; and Record, what is written down about each of its outcomes."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+
+from protocols.address import Address
+from protocols.outcome import Outcome
+from protocols.payload import Payload
+
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+
+
+def hashed(*parts: object) -> str:
+    """26 base32 characters (130 bits of SHA-256) of the parts, joined so that no two lists of parts collide."""
+    text = "\x1f".join(str(part) for part in parts)
+    number = int.from_bytes(hashlib.sha256(text.encode()).digest()[:17], "big") >> 6
+    out = []
+    for _ in range(26):
+        out.append(_ALPHABET[number & 31])
+        number >>= 5
+    return "".join(reversed(out))
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What an outcome is stored under: one pass of one message through one pipeline. Never contains the channel."""
+
+    message: str
+    step: int
+    attempt: int
+    pipeline: str
+
+    def derived(self, *parts: object) -> str:
+        """An id that follows from this key, so that a second run of the same pass makes the same ids."""
+        return hashed(self.message, self.step, self.attempt, self.pipeline, *parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """One message to one recipient (or from one, when `inbound`). Times are epoch milliseconds UTC, 0 = none."""
+
+    id: str
+    caller: str
+    """Who sent it in; for an inbound message who it is for, once assigned."""
+    to: Address
+    category: str
+    tier: int
+    """0 (code) to 6 (migration), see design: categories."""
+    payload: Payload
+    created_at: int
+    person: str = ""
+    """The canonical customer when known, else the address; scopes of caps and consent."""
+    sender: Address | None = None
+    """Inbound: who wrote."""
+    inbound: bool = False
+    account: str = ""
+    """The sending (or receiving) identity by its name in accounts.yaml."""
+    channels: tuple[str, ...] = ()
+    """The routing slip: channel kinds to try, in order; `step` points into it."""
+    channel: str = ""
+    """The running adapter chosen for this step."""
+    step: int = 0
+    attempt: int = 0
+    """Passes of this step so far: goes up with every retry and wake-up, so that each pass has its own key."""
+    tries: int = 0
+    """Tries that the retry budget of the category counts."""
+    token_of: int = -1
+    """The attempt whose far-end token a resend must repeat (idempotent far ends); -1 = this attempt's own."""
+    order_key: str = ""
+    """What must stay in order: the conversation; empty = no order asked."""
+    not_before: int = 0
+    expires_at: int = 0
+    campaign: str = ""
+    reference: str = ""
+    """The caller's own reference, returned with every event."""
+    reply_to: str = ""
+    remote_id: str = ""
+    """Inbound: the far end's id of it, for the join of two sources."""
+    possibly_duplicate: bool = False
+    trace: str = ""
+    """W3C traceparent."""
+
+    def key(self, pipeline: str) -> Key:
+        return Key(self.id, self.step, self.attempt, pipeline)
+
+    def token(self) -> str:
+        """What an idempotent far end recognises a repeat by: 26 base32 characters of (message, step, attempt)."""
+        return hashed(self.id, self.step, self.attempt if self.token_of < 0 else self.token_of, "token")
+
+    def again(self, *, counts: bool, token_of: int = -1, possibly_duplicate: bool | None = None) -> Envelope:
+        """The same message for its next pass; `counts` when the pass uses up a try of the retry budget."""
+        return replace(
+            self,
+            attempt=self.attempt + 1,
+            tries=self.tries + (1 if counts else 0),
+            token_of=token_of,
+            possibly_duplicate=self.possibly_duplicate if possibly_duplicate is None else possibly_duplicate,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Why: one rule that was asked, what it said, and the facts it used; the dry run prints the same."""
+
+    stage: str
+    rule: str
+    verdict: str
+    detail: str = ""
+    next_at: int = 0
+    """Next eligible time, epoch milliseconds; 0 = not a matter of time."""
+    facts: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What is written down about one outcome. `id` follows from the key, so a repeat is recognised by every sink."""
+
+    id: str
+    at: int
+    pipeline: str
+    envelope: Envelope
+    outcome: Outcome
+    decisions: tuple[Decision, ...] = ()
+    subject: str = ""
+    """The message the record speaks of when it is not the envelope itself: a receipt's original message."""
+    subject_step: int = 0
+    subject_attempt: int = 0
+    status: str = ""
+    """The subject's status after this outcome, as `status.derive` gave it."""
+    subject_caller: str = ""
+    """A receipt's original caller: who is told."""
+    reference: str = ""
+    """The reference of the message spoken of."""
+    final: bool = False
+    """Whether `status` is the last one."""

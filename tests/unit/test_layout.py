@@ -1,4 +1,4 @@
-"""The repository keeps its shape: allowed names, docstrings, locks without hosts, plain CI script."""
+"""The repository keeps its shape: allowed names, docstrings, host-free locks, plain CI script."""
 
 from __future__ import annotations
 

@@ -215,7 +215,7 @@ def test_a_missing_server_fails_when_real_ones_are_required(tmp_path: Path) -> N
     source = (
         "import pytest\n"
         "from tests import conftest\n"
-        "conftest._reason = lambda server: f'{server} is missing'\n"
+        "conftest._reasons['redis'] = 'redis is missing'\n"
         "def test_it():\n"
         "    conftest._require('redis')\n"
     )

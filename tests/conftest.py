@@ -56,6 +56,12 @@ def pytest_collection_finish(session: pytest.Session) -> None:
             _reasons[server] = provide(server)
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say loudly what was skipped for want of a server."""
+    for reason in sorted(reason for reason in _reasons.values() if reason):
+        terminalreporter.write_line(f"!! NO REAL SERVER, its tests did not run: {reason}", red=True)
+
+
 def _require(server: str) -> None:
     if server not in _reasons:  # asked for by name while the test runs
         _reasons[server] = provide(server)

@@ -34,6 +34,7 @@ __all__ = [
     "Retry",
     "Sent",
     "Spec",
+    "Subscriber",
     "Unknown",
     "Unreachable",
 ]
@@ -124,6 +125,14 @@ class Response:
     content_type: str = "text/plain; charset=utf-8"
 
 
+@dataclass(frozen=True, slots=True)
+class Subscriber:
+    """Where a caller's events go. `secrets`: newest first; every one signs, so that a rotation has no gap."""
+
+    url: str
+    secrets: tuple[str, ...]
+
+
 class Port(Protocol):
     """What the core lends one channel."""
 
@@ -140,6 +149,10 @@ class Port(Protocol):
 
     def http(self) -> aiohttp.ClientSession:
         """The shared client: no redirects, connect and read bounds set, no cookie jar."""
+        ...
+
+    def subscriber(self, caller: str) -> Subscriber | None:
+        """The callback of a caller as configured now; None = it has none (any more)."""
         ...
 
     def gauge(self, name: str, value: float) -> None:

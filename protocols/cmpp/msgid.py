@@ -1,6 +1,8 @@
-"""Msg_Id: month 4, day 5, hour 5, minute 6, second 6, gateway 22 and sequence 16 bits, most significant first (CMPP 3.0, 7.4.3.2).
+"""Msg_Id: month 4, day 5, hour 5, minute 6, second 6, gateway 22 and sequence 16 bits, most
+significant first (CMPP 3.0, 7.4.3.2).
 
-It carries no year and its clock is the gateway's. From August on it exceeds a signed 64-bit column: store the 16 hex digits.
+It carries no year and its clock is the gateway's. From August on it exceeds a signed 64-bit column:
+store the 16 hex digits.
 """
 
 from __future__ import annotations
@@ -55,7 +57,9 @@ def unpack(number: int) -> MsgId:
 
 
 def run(first: int, count: int) -> list[int]:
-    """The Msg_Ids of `count` recipients of one submit, in list order: the 16-bit sequence wraps to 0 without a carry."""
+    """The Msg_Ids of `count` recipients of one submit, in list order: the 16-bit sequence wraps to
+    0 without a carry.
+    """
     high = first & ~0xFFFF
     return [high | (first + k) & 0xFFFF for k in range(count)]
 

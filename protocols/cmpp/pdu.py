@@ -1,8 +1,10 @@
-"""CMPP 2.0 and 3.0 protocol data units as frozen values, with the command, result and status numbers of the specification.
+"""CMPP 2.0 and 3.0 protocol data units as frozen values, with the command, result and status
+numbers of the specification.
 
-Text fields are `str`, mapped octet for octet (latin-1) and cut at the first NUL; contents are `bytes`. Fields that exist
-only in 3.0 (`fee_terminal_type`, `dest_type`, `source_type`) read as 0 from a 2.0 peer and are not written to one.
-Source: CMPP 3.0 (QB-GF-028-2003) chapter 7; 2.0 widths as its known implementations agree on them.
+Text fields are `str`, mapped octet for octet (latin-1) and cut at the first NUL; contents are
+`bytes`. Fields that exist only in 3.0 (`fee_terminal_type`, `dest_type`, `source_type`) read as 0
+from a 2.0 peer and are not written to one. Source: CMPP 3.0 (QB-GF-028-2003) chapter 7; 2.0 widths
+as its known implementations agree on them.
 """
 
 from __future__ import annotations
@@ -48,13 +50,17 @@ MAX_SEQUENCE = 0xFFFFFFFF
 
 
 def layout(version: int) -> int:
-    """The field layout (`V20` or `V30`) for a version octet; peers write 0x00, 0x01 and 0x21 for the 2.0 layout too."""
+    """The field layout (`V20` or `V30`) for a version octet; peers write 0x00, 0x01 and 0x21 for
+    the 2.0 layout too.
+    """
     return V30 if version >= V30 else V20
 
 
 @dataclass(frozen=True, slots=True)
 class Connect:
-    """Login. `source` is the six-digit SP_Id, `timestamp` the decimal number MMDDHHMMSS, `auth` 16 octets."""
+    """Login. `source` is the six-digit SP_Id, `timestamp` the decimal number MMDDHHMMSS, `auth` 16
+    octets.
+    """
 
     source: str
     auth: bytes
@@ -64,7 +70,9 @@ class Connect:
 
 @dataclass(frozen=True, slots=True)
 class ConnectResp:
-    """Login answer; `version` is the highest the server supports, `auth` zeros when `status` is not 0."""
+    """Login answer; `version` is the highest the server supports, `auth` zeros when `status` is not
+    0.
+    """
 
     status: int
     auth: bytes = bytes(16)
@@ -95,7 +103,9 @@ class ActiveTestResp:
 
 @dataclass(frozen=True, slots=True)
 class Submit:
-    """One message (MT) to 1..99 recipients. `content` includes the UDH when `udhi` is set; at most 255 octets."""
+    """One message (MT) to 1..99 recipients. `content` includes the UDH when `udhi` is set; at most
+    255 octets.
+    """
 
     recipients: tuple[str, ...]
     content: bytes
@@ -133,8 +143,9 @@ class SubmitResp:
 class Deliver:
     """One message from a phone (MO), or a status report when `registered_delivery` is 1.
 
-    MO: `source` is the phone, `dest_id` the number it wrote to. Report: `source` is the recipient of the original
-    message, `dest_id` its Src_Id, and `content` a `Report`, whose msg_id is the one to correlate on.
+    MO: `source` is the phone, `dest_id` the number it wrote to. Report: `source` is the recipient
+    of the original message, `dest_id` its Src_Id, and `content` a `Report`, whose msg_id is the one
+    to correlate on.
     """
 
     msg_id: int
@@ -160,7 +171,9 @@ class DeliverResp:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Asks for one day's totals (not the state of a message). `time` YYYYMMDD; `query_type` 0 all, 1 by service code."""
+    """Asks for one day's totals (not the state of a message). `time` YYYYMMDD; `query_type` 0 all,
+    1 by service code.
+    """
 
     time: str
     query_type: int = 0

@@ -1,6 +1,8 @@
-"""The status report inside a DELIVER: 60 octets in 2.0, 71 in 3.0, and read by its own length because gateways mix them.
+"""The status report inside a DELIVER: 60 octets in 2.0, 71 in 3.0, and read by its own length
+because gateways mix them.
 
-Layout (CMPP 3.0, 7.4.5.2): Msg_Id 8, Stat 7, Submit_time 10, Done_time 10, Dest_terminal_Id 21 or 32, SMSC_sequence 4.
+Layout (CMPP 3.0, 7.4.5.2): Msg_Id 8, Stat 7, Submit_time 10, Done_time 10, Dest_terminal_Id 21 or
+32, SMSC_sequence 4.
 """
 
 from __future__ import annotations
@@ -21,8 +23,8 @@ _FIXED = 39  # everything but Dest_terminal_Id
 class Report:
     """What became of one recipient's message.
 
-    `stat` is opaque text of up to 7 characters (`DELIVRD`, `MK:0001`, ...), kept as sent but for trailing NUL and blanks.
-    Times are YYMMDDHHMM as sent; they may be empty or all zero.
+    `stat` is opaque text of up to 7 characters (`DELIVRD`, `MK:0001`, ...), kept as sent but for
+    trailing NUL and blanks. Times are YYMMDDHHMM as sent; they may be empty or all zero.
     """
 
     msg_id: int
@@ -46,7 +48,9 @@ class Report:
 
 
 def parse_report(content: bytes) -> Report:
-    """Read a report of any width: the destination has what 39 octets of fixed fields leave. Raises Malformed below 39."""
+    """Read a report of any width: the destination has what 39 octets of fixed fields leave. Raises
+    Malformed below 39.
+    """
     size = len(content)
     if size == 60:
         msg_id, stat, submitted, done, recipient, sequence = _V20.unpack(content)

@@ -268,15 +268,16 @@ class Link:
             at += length
             self._tests = 0
             self._take(command, sequence, body, now, events)
-            if self.must_close:
-                return events
+            if self.state is not State.OPEN:
+                self._proceed(now, events)
+                if self.must_close:
+                    return events
         if at < size:
             if at or not had_partial:
                 self._partial_since = now
             self._partial = buffer[at:]
         else:
             self._partial = b""
-        self._proceed(now, events)
         return events
 
     # --- inside ---

@@ -26,7 +26,9 @@ class LaneGate:
         self._slots = slots
         self._clock = clock
         self._take = take
-        self._waiting: dict[Lane, deque[tuple[int, asyncio.Future[bool]]]] = {lane: deque() for lane in LANES}
+        self._waiting: dict[Lane, deque[tuple[int, asyncio.Future[bool]]]] = {
+            lane: deque() for lane in LANES
+        }
         self._busy = 0
         self._turns = 0
         self._credit = 0
@@ -109,4 +111,3 @@ class LaneGate:
 def turn_size(max_batch: int, rate: float | None) -> int:
     """Messages per turn: the adapter's batch, but at a given rate no more than a tenth of a second's worth."""
     return max_batch if not rate else max(1, min(max_batch, int(rate / 10)))
-

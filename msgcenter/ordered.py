@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from msgcenter.bus import Queue
 from msgcenter.clock import Clock
 from msgcenter.pipeline import Item
+from msgcenter.store import ParkRow
 from msgcenter.worker import Leased, Passage, Ready
 from protocols import wire
 from protocols.envelope import Envelope, hashed
@@ -27,35 +28,25 @@ WAKE_KEYS = 200
 WAKE_ROWS = 50
 
 
-@dataclass(frozen=True, slots=True)
-class Parked:
-    """One parked message: `id` follows from its pass, so parking twice is parking once."""
-
-    id: str
-    body: bytes
-
-
 class ParkStore(Protocol):
-    """The durable list per (queue, key). All methods are one transaction and idempotent; raise StoreError."""
+    """The durable list per (queue, key): `msgcenter.store.park`. Every method is one transaction and may be repeated."""
 
-    async def parked(self, queue: str) -> dict[str, int]:
-        """Key -> wake-up time (epoch ms) of every parked key of a queue."""
-        ...
+    async def park(self, rows: Sequence[ParkRow]) -> None: ...
 
-    async def park(self, queue: str, lines: Mapping[str, Sequence[Parked]], wake: Mapping[str, int]) -> None:
-        """Append rows (known ids are left where they are) and set the wake-up of each key."""
-        ...
+    async def parked_wakes(self, queue: str) -> dict[str, int]: ...
 
-    async def take_parked(self, queue: str, keys: Sequence[str], limit: int) -> dict[str, list[Parked]]:
-        """The first rows of each key, in order; nothing is removed."""
-        ...
+    async def parked_rows(
+        self, queue: str, keys: Sequence[str], limit: int
+    ) -> dict[str, list[ParkRow]]: ...
 
-    async def unpark(
-        self, queue: str, *, done: Sequence[str], changed: Sequence[Parked], wake: Mapping[str, int]
-    ) -> set[str]:
-        """Remove the rows `done`, replace the bodies of `changed` in place, set wake-ups; returns the keys of the queue
-        named in `wake` that have no rows left (they are no longer parked)."""
-        ...
+    async def settle_parked(
+        self,
+        queue: str,
+        *,
+        done: Sequence[str],
+        changed: Mapping[str, bytes],
+        wake: Mapping[str, int],
+    ) -> frozenset[str]: ...
 
 
 @dataclass(slots=True)
@@ -98,7 +89,7 @@ class Ordered:
         return len(self._parked)
 
     async def begin(self) -> None:
-        self._parked = await self._store.parked(self._queue.name)
+        self._parked = await self._store.parked_wakes(self._queue.name)
 
     def wait_s(self, longest: float) -> float:
         if not self._parked:
@@ -112,16 +103,19 @@ class Ordered:
         due = [key for key, at in self._parked.items() if at <= now][:WAKE_KEYS]
         if not due:
             return
-        rows = await self._store.take_parked(self._queue.name, due, WAKE_ROWS)
+        rows = await self._store.parked_rows(self._queue.name, due, WAKE_ROWS)
         lines = [
-            _Line(key, deque(_Entry(Item(_open(row.body)), row.id) for row in parked)) for key, parked in rows.items()
+            _Line(key, deque(_Entry(Item(_open(row.body)), row.id) for row in parked))
+            for key, parked in rows.items()
         ]
         stop = asyncio.Event()
         stop.set()  # parked rows can wait: no patience with a far end that is away
         wake = dict.fromkeys(due, now)
         done, changed, later = await self._rounds(lines, stop)
         wake.update(later)
-        gone = await self._store.unpark(self._queue.name, done=done, changed=changed, wake=wake)
+        gone = await self._store.settle_parked(
+            self._queue.name, done=done, changed=changed, wake=wake
+        )
         for key in due:
             if key in gone:
                 self._parked.pop(key, None)
@@ -139,7 +133,9 @@ class Ordered:
                 else:
                     lines.setdefault(key, _Line(key)).entries.append(_Entry(item))
         if behind:
-            await self._park({key: [item.envelope for item in items] for key, items in behind.items()}, {})
+            await self._park(
+                {key: [item.envelope for item in items] for key, items in behind.items()}, {}
+            )
             for items in behind.values():
                 for item in items:
                     item.done = True
@@ -147,13 +143,13 @@ class Ordered:
 
     async def _rounds(
         self, lines: Sequence[_Line], stop: asyncio.Event
-    ) -> tuple[list[str], list[Parked], dict[str, int]]:
+    ) -> tuple[list[str], dict[str, bytes], dict[str, int]]:
         """Run the lines head by head until each is through, parked, or must be given back.
 
         Returns, for lines that came from parked rows: ids done, rows changed, wake-ups.
         """
         done: list[str] = []
-        changed: list[Parked] = []
+        changed: dict[str, bytes] = {}
         wake: dict[str, int] = {}
         live = [line for line in lines if line.entries]
         while live:
@@ -168,10 +164,16 @@ class Ordered:
                 head = line.entries[0]
                 if line.key in further:
                     envelope, wait = further[line.key]
-                    if line.tries < len(IN_PLACE_S) and wait <= IN_PLACE_S[-1] * 4 and not stop.is_set():
+                    if (
+                        line.tries < len(IN_PLACE_S)
+                        and wait <= IN_PLACE_S[-1] * 4
+                        and not stop.is_set()
+                    ):
                         waits.append(IN_PLACE_S[line.tries])
                         line.tries += 1
-                        head.item.renew(envelope)  # the same item: its frame is done when the message is
+                        head.item.renew(
+                            envelope
+                        )  # the same item: its frame is done when the message is
                     else:
                         to_park.append((line, envelope, wait))
                 elif not head.item.done:
@@ -205,7 +207,10 @@ class Ordered:
         return False
 
     async def _park_lines(
-        self, to_park: Sequence[tuple[_Line, Envelope, float]], changed: list[Parked], wake: dict[str, int]
+        self,
+        to_park: Sequence[tuple[_Line, Envelope, float]],
+        changed: dict[str, bytes],
+        wake: dict[str, int],
     ) -> None:
         now = self._clock.now_ms()
         fresh: dict[str, list[Envelope]] = {}
@@ -213,7 +218,7 @@ class Ordered:
         for line, head, wait in to_park:
             at = now + round(wait * 1000)
             if line.entries[0].row:
-                changed.append(Parked(line.entries[0].row, wire.seal(head)))
+                changed[line.entries[0].row] = wire.seal(head)
                 wake[line.key] = at
             else:
                 fresh[line.key] = [head, *[entry.item.envelope for entry in list(line.entries)[1:]]]
@@ -226,14 +231,22 @@ class Ordered:
                         entry.item.done = True
 
     async def _park(self, lines: Mapping[str, Sequence[Envelope]], wake: Mapping[str, int]) -> None:
-        rows = {
-            key: [Parked(hashed(e.id, e.step, e.attempt, "park"), wire.seal(e)) for e in envelopes]
+        rows = [
+            ParkRow(
+                id=hashed(envelope.id, envelope.step, envelope.attempt, "park"),
+                queue=self._queue.name,
+                order_key=key,
+                body=wire.seal(envelope),
+                message=envelope.id,
+                wake_at=wake.get(key, 0),
+            )
             for key, envelopes in lines.items()
-        }
-        await self._store.park(self._queue.name, rows, wake)
+            for envelope in envelopes
+        ]
+        await self._store.park(rows)
         self._parked.update(wake)
         if wake:
-            self._log.info("parked", keys=len(wake), messages=sum(len(r) for r in rows.values()))
+            self._log.info("parked", keys=len(wake), messages=len(rows))
 
 
 def _open(body: bytes) -> Envelope:

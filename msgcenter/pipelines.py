@@ -20,7 +20,9 @@ def submit(state: State, clock: Clock, routes: Routes) -> list[Stage]:
     return [Replay(state, "submit"), Expire(clock), WaitUntil(clock), Route(routes)]
 
 
-def channel(state: State, clock: Clock, adapter: Adapter, resolve: Resolve, deliver: Deliver) -> list[Stage]:
+def channel(
+    state: State, clock: Clock, adapter: Adapter, resolve: Resolve, deliver: Deliver
+) -> list[Stage]:
     return [Replay(state, "channel"), Render(adapter), Expire(clock), resolve, deliver]
 
 

@@ -18,7 +18,6 @@ from protocols.address import Address
 from protocols.envelope import Envelope, hashed
 
 UNASSIGNED = Address("caller", "unassigned")
-_GAUGES = frozenset({"window_in_use", "links_up"})
 
 
 class ChannelPort:
@@ -48,9 +47,10 @@ class ChannelPort:
         self.subscriber = subscriber
 
     def gauge(self, name: str, value: float) -> None:
-        if name not in _GAUGES:
-            raise ValueError(f"gauge {name!r}: one of {', '.join(sorted(_GAUGES))}")
-        self._metrics.channel_gauge(self.channel, name, value)
+        gauges = {"window_in_use": self._metrics.window_in_use, "links_up": self._metrics.link_up}
+        if name not in gauges:
+            raise ValueError(f"gauge {name!r}: one of {', '.join(sorted(gauges))}")
+        gauges[name].labels(self.channel).set(value)
 
     async def emit(self, items: Sequence[Received | Report]) -> None:
         groups: dict[Any, list[bytes]] = {}
@@ -58,7 +58,9 @@ class ChannelPort:
             envelope = self._received(item) if isinstance(item, Received) else self._report(item)
             queue = place(INBOUND, envelope, self._partitions)
             groups.setdefault(queue, []).append(wire.seal(envelope))
-        await publish_frames(self._bus, [f for queue, sealed in groups.items() for f in frames(queue, sealed)])
+        await publish_frames(
+            self._bus, [f for queue, sealed in groups.items() for f in frames(queue, sealed)]
+        )
 
     def _received(self, item: Received) -> Envelope:
         return Envelope(

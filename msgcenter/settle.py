@@ -13,13 +13,14 @@ from typing import Protocol, assert_never
 
 from msgcenter import status
 from msgcenter.adapter import Spec
-from msgcenter.bus import DELAYS, Bus, BusError, Frame, Queue, delay_tier
-from msgcenter.bus.topology import DEAD, INBOUND, SUBMIT, out_topic, place, record_queue
+from msgcenter.bus import DELAYS, Bus, Frame, Queue, delay_tier
+from msgcenter.bus.topology import DEAD, INBOUND, SUBMIT, lane_of, out_topic, place, record_queue
 from msgcenter.clock import Clock, Random
 from msgcenter.metrics import Metrics
 from msgcenter.pipeline import Item
 from msgcenter.policy.retry import GiveUp, RetryRule, next_try
 from msgcenter.state import Conclude, Concluded, Evidence, Mark, State, StateError
+from msgcenter.store import DueRow
 from protocols import wire
 from protocols.envelope import Envelope, Record
 from protocols.outcome import (
@@ -31,7 +32,6 @@ from protocols.outcome import (
     Sent,
     Suppressed,
     Unknown,
-    reason_of,
 )
 from protocols.payload import DeliveryReport
 
@@ -40,18 +40,10 @@ _SETTLED_KEPT = 50_000
 _CONCLUDE_PATIENCE_S = 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class Due:
-    """A message that waits longer than a short retry: a row of the Store, published to submit at `at` (epoch ms)."""
-
-    id: str
-    at: int
-    envelope: Envelope
-    rule: str
-
-
 class DueStore(Protocol):
-    async def hold(self, rows: Sequence[Due]) -> None: ...
+    """Where messages wait that wait longer than a short retry; published to submit (inbound ones to inbound) at their time."""
+
+    async def hold(self, rows: Sequence[DueRow]) -> None: ...
 
 
 @dataclass(slots=True)
@@ -62,7 +54,7 @@ class Next:
     """(topic, envelope, seconds to wait)."""
     records: list[Record] = field(default_factory=list)
     dead: list[Record] = field(default_factory=list)
-    due: list[Due] = field(default_factory=list)
+    due: list[DueRow] = field(default_factory=list)
     ordered: list[tuple[Envelope, float]] = field(default_factory=list)
     """Further passes of messages with an order_key: the worker runs or parks them itself, so that they keep their place."""
 
@@ -116,7 +108,16 @@ class Settle:
                 item.outcome = wire.open_outcome(result.outcome)
             item.record = self._record(item, result, now)
             if result.fresh:
-                self._metrics.message(item.envelope, self.pipeline, reason_of(item.outcome))  # type: ignore[arg-type]
+                self._count(item.envelope, item.outcome)  # type: ignore[arg-type]
+
+    def _count(self, envelope: Envelope, outcome: Outcome) -> None:
+        channel = envelope.channel or (
+            envelope.channels[envelope.step] if envelope.step < len(envelope.channels) else ""
+        )
+        name = type(outcome).__name__.lower()
+        self._metrics.messages_total.labels(channel, envelope.category, name).inc()
+        if isinstance(outcome, Unknown):
+            self._metrics.unknown_outcome_total.labels(channel).inc()
 
     async def _patiently(self, calls: Sequence[Conclude]) -> list[Concluded]:
         give_up = self._clock.monotonic() + _CONCLUDE_PATIENCE_S
@@ -180,7 +181,9 @@ class Settle:
             case Suppressed(rule=rule):
                 if rule == "receipt_came":
                     return "sent"
-                return f"{rule}:{rule}" if rule in ("expired", "cancelled") else f"suppressed:{rule}"
+                return (
+                    f"{rule}:{rule}" if rule in ("expired", "cancelled") else f"suppressed:{rule}"
+                )
             case Held(rule=rule):
                 return f"held:{rule}"
             case Retry():
@@ -257,8 +260,8 @@ class Settle:
             case Routed(to=to):
                 if self.pipeline == "submit":
                     out.envelopes.append((out_topic(to[0]), replace(envelope, channel=to[0]), 0.0))
-            case Held(until=until, rule=rule):
-                out.due.append(self._due_row(envelope.again(counts=False), until, rule))
+            case Held(until=until, rule=reason):
+                out.due.append(self._due_row(envelope.again(counts=False), until, reason))
             case Retry():
                 rule = self._rules(envelope.category)
                 verdict = next_try(rule, envelope, outcome, self._clock.now_ms(), self._rng)
@@ -272,7 +275,12 @@ class Settle:
             case Rejected(scope=scope):
                 if _has_next_step(envelope, outcome):
                     step = replace(
-                        envelope, step=envelope.step + 1, attempt=0, tries=0, token_of=-1, channel=""
+                        envelope,
+                        step=envelope.step + 1,
+                        attempt=0,
+                        tries=0,
+                        token_of=-1,
+                        channel="",
                     )
                     out.envelopes.append((SUBMIT, step, 0.0))
                 elif scope != "recipient":
@@ -287,12 +295,23 @@ class Settle:
             at = self._clock.now_ms() + round(wait * 1000)
             out.due.append(self._due_row(envelope, at, "retry"))
         else:
-            topic = {"submit": SUBMIT, "inbound": INBOUND}.get(self.pipeline) or out_topic(envelope.channel)
+            topic = {"submit": SUBMIT, "inbound": INBOUND}.get(self.pipeline) or out_topic(
+                envelope.channel
+            )
             out.envelopes.append((topic, envelope, wait))
 
-    def _due_row(self, envelope: Envelope, at: int, rule: str) -> Due:
+    def _due_row(self, envelope: Envelope, at: int, rule: str) -> DueRow:
         inward = replace(envelope, channel="") if not envelope.inbound else envelope
-        return Due(inward.key("due").derived(), at, inward, rule)
+        return DueRow(
+            id=inward.key("due").derived(),
+            at_ms=at,
+            body=wire.seal(inward),
+            message=inward.id,
+            caller=inward.caller,
+            rule=rule,
+            lane=lane_of(inward),
+            person=inward.person,
+        )
 
     async def publish(self, items: Sequence[Item]) -> list[tuple[Envelope, float]]:
         """Publish what follows; returns the ordered further passes for the worker to run or park.
@@ -328,7 +347,11 @@ class Settle:
             groups.setdefault((queue, 0), []).append(wire.seal(record))
         for record in following.dead:
             groups.setdefault((Queue(DEAD), 0), []).append(wire.seal(record))
-        return [frame for (queue, delay), sealed in groups.items() for frame in frames(queue, sealed, delay)]
+        return [
+            frame
+            for (queue, delay), sealed in groups.items()
+            for frame in frames(queue, sealed, delay)
+        ]
 
 
 def frames(queue: Queue, sealed: Sequence[bytes], delay: int = 0) -> list[Frame]:
@@ -348,7 +371,9 @@ def frames(queue: Queue, sealed: Sequence[bytes], delay: int = 0) -> list[Frame]
 
 
 def _frame(queue: Queue, sealed: Sequence[bytes], delay: int) -> Frame:
-    return Frame(queue.topic, queue.lane, queue.partition, wire.pack_frame(sealed), len(sealed), delay)
+    return Frame(
+        queue.topic, queue.lane, queue.partition, wire.pack_frame(sealed), len(sealed), delay
+    )
 
 
 async def publish_frames(bus: Bus, out: Sequence[Frame]) -> None:
@@ -370,7 +395,8 @@ async def publish_frames(bus: Bus, out: Sequence[Frame]) -> None:
 
 def _marks(envelope: Envelope, evidence: Evidence, parts: int, at: int) -> tuple[Mark, ...]:
     return tuple(
-        Mark(envelope.id, envelope.step, envelope.attempt, part, evidence, "", at) for part in range(parts)
+        Mark(envelope.id, envelope.step, envelope.attempt, part, evidence, "", at)
+        for part in range(parts)
     )
 
 
@@ -383,11 +409,20 @@ def _receipt_mark(envelope: Envelope, to: Sequence[str]) -> Mark:
     report = envelope.payload
     assert isinstance(report, DeliveryReport)
     return Mark(
-        to[0], int(to[1]), int(to[2]), int(to[3]), report.state, report.code, report.at or envelope.created_at
+        to[0],
+        int(to[1]),
+        int(to[2]),
+        int(to[3]),
+        report.state,
+        report.code,
+        report.at or envelope.created_at,
     )
 
 
 def _has_next_step(envelope: Envelope, outcome: Rejected) -> bool:
     """The routing slip goes on after a refusal, unless the message itself is at fault: then no channel would take it."""
-    return outcome.scope != "message" and not envelope.inbound and envelope.step + 1 < len(envelope.channels)
-
+    return (
+        outcome.scope != "message"
+        and not envelope.inbound
+        and envelope.step + 1 < len(envelope.channels)
+    )

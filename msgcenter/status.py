@@ -16,7 +16,17 @@ from msgcenter.state import EVIDENCE, Evidence, Snapshot
 from protocols.envelope import Envelope
 
 PENDING = ("accepted", "queued", "held", "sending")
-TERMINAL = ("received", "suppressed", "expired", "cancelled", "rejected", "unknown", "undelivered", "delivered", "read")
+TERMINAL = (
+    "received",
+    "suppressed",
+    "expired",
+    "cancelled",
+    "rejected",
+    "unknown",
+    "undelivered",
+    "delivered",
+    "read",
+)
 STATUSES = (*PENDING, "sent", *TERMINAL)
 
 #: How good it is for the customer; orders the deliveries of one message.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, TypeAlias
 
 import msgpack
 
@@ -44,11 +44,20 @@ INVALID_KEPT = 64 * 1024
 
 @dataclass(slots=True)
 class Leased:
-    """One frame in hand: its items, and whether each is done (settled, parked, moved or unreadable and put aside)."""
+    """One frame in hand; only the list that the worker `takes` is filled. The frame is settled when `done` is set, or when
+    it holds envelopes and every item is done (settled, parked, moved)."""
 
     delivery: Delivery
     items: list[Item] = field(default_factory=list)
     records: list[Record] = field(default_factory=list)
+    raw: list[bytes] = field(default_factory=list)
+    done: bool = False
+
+    @property
+    def settled(self) -> bool:
+        return self.done or (
+            not self.records and not self.raw and all(item.done for item in self.items)
+        )
 
 
 class Handler(Protocol):
@@ -73,6 +82,9 @@ Ready = Callable[[], Awaitable[bool]]
 """Waits until messages can be taken, a second at most; False = not yet."""
 
 
+Takes: TypeAlias = Literal["envelopes", "records", "raw"]
+
+
 async def always_ready() -> bool:
     return True
 
@@ -91,10 +103,12 @@ class Worker:
         metrics: Metrics,
         log: Any,
         ready: Ready = always_ready,
+        takes: Takes = "envelopes",
         max_frames: int = 8,
         max_wait: float = 1.0,
     ) -> None:
         self.queue = queue
+        self._takes = takes
         self._bus = bus
         self._handler = handler
         self._clock = clock
@@ -121,7 +135,9 @@ class Worker:
                 await self._handler.between()
                 fetching = True
                 wait = self._handler.wait_s(self._max_wait)
-                async with self._bus.consume(self.queue, max_batch=self._max_frames, max_wait=wait) as lease:
+                async with self._bus.consume(
+                    self.queue, max_batch=self._max_frames, max_wait=wait
+                ) as lease:
                     if lease.deliveries:
                         await self._lease(lease, stop)
                 failures = 0
@@ -129,7 +145,12 @@ class Worker:
                 begun = False
                 failures += 1
                 wait = min(0.1 * 2 ** min(failures, 6), 5.0) * self._rng.uniform(0.5, 1.5)
-                self._log.warning("worker_waits", error=str(error), kind=type(error).__name__, seconds=round(wait, 2))
+                self._log.warning(
+                    "worker_waits",
+                    error=str(error),
+                    kind=type(error).__name__,
+                    seconds=round(wait, 2),
+                )
                 await self._clock.sleep(wait)
         if fetching:
             try:
@@ -142,7 +163,7 @@ class Worker:
         for one in leased:
             await self._against_poison(one)
         await self._handler(leased, stop)
-        done = [one.delivery for one in leased if all(item.done for item in one.items) and not one.records]
+        done = [one.delivery for one in leased if one.settled]
         if done:
             await lease.ack(done)
 
@@ -155,23 +176,30 @@ class Worker:
         except Malformed as error:
             sealed = []
             bad.append((str(error), delivery.body))
+        if self._takes == "raw":
+            leased.raw = sealed or [delivery.body]
+            return leased
         for data in sealed:
             try:
                 opened = wire.open_sealed(data)
             except Malformed as error:
                 bad.append((str(error), data))
+                continue
+            if isinstance(opened, Envelope) and self._takes == "envelopes":
+                leased.items.append(Item(opened))
+            elif isinstance(opened, Record) and self._takes == "records":
+                leased.records.append(opened)
             else:
-                if isinstance(opened, Envelope):
-                    leased.items.append(Item(opened))
-                else:
-                    leased.records.append(opened)
+                bad.append((f"{type(opened).__name__.lower()} on a queue of {self._takes}", data))
         if bad:
             packed = [
-                msgpack.packb([self.queue.name, reason, data[:INVALID_KEPT], len(data), self._clock.now_ms()])
+                msgpack.packb(
+                    [self.queue.name, reason, data[:INVALID_KEPT], len(data), self._clock.now_ms()]
+                )
                 for reason, data in bad
             ]
             await publish_frames(self._bus, frames(Queue(INVALID), packed))
-            self._metrics.invalid(self.queue.topic, len(bad))
+            self._metrics.invalid_frames_total.labels(self.queue.topic).inc(len(bad))
             self._log.error("unreadable", count=len(bad), reason=bad[0][0])
         return leased
 
@@ -179,7 +207,11 @@ class Worker:
         """A frame that keeps coming back may hold a message that kills the process: give each item a frame of its own."""
         number = one.delivery.number
         if number >= SPLIT_FROM and len(one.items) > 1 and self.queue.lane != "conv":
-            out = [frame for item in one.items for frame in frames(self.queue, [wire.seal(item.envelope)])]
+            out = [
+                frame
+                for item in one.items
+                for frame in frames(self.queue, [wire.seal(item.envelope)])
+            ]
             for frame in out:  # one after the other: they share a queue and keep their order
                 await self._bus.publish([frame])
             for item in one.items:
@@ -187,7 +219,9 @@ class Worker:
             self._log.warning("frame_split", items=len(one.items), deliveries=number)
         elif number >= POISON_FROM and len(one.items) == 1:
             one.items[0].outcome = Rejected(
-                "message", f"delivered {number} times without being settled; it may crash its worker", "poison"
+                "message",
+                f"delivered {number} times without being settled; it may crash its worker",
+                "poison",
             )
 
 
@@ -230,7 +264,9 @@ class Passage:
         await self._until_decided(together, stop, singles=False)
         await self._until_decided(alone, stop, singles=True)
 
-    async def _until_decided(self, items: Sequence[Item], stop: asyncio.Event, *, singles: bool) -> None:
+    async def _until_decided(
+        self, items: Sequence[Item], stop: asyncio.Event, *, singles: bool
+    ) -> None:
         """Run, settle what is decided, wait for the far end to come back, run the rest; give back after a minute."""
         patience = self._clock.monotonic() + GIVE_BACK_AFTER_S
         rest = [item for item in items if not item.done]
@@ -260,17 +296,21 @@ class Passage:
                 )
             except TRANSIENT:
                 raise
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - the culprit is found and put aside
                 undecided = [item for item in batch if item.undecided]
                 if len(batch) > 1:
-                    self._log.warning("batch_run_as_singles", error=repr(error), items=len(undecided))
+                    self._log.warning(
+                        "batch_run_as_singles", error=repr(error), items=len(undecided)
+                    )
                     await self.attempt(undecided, singles=True)
                 else:
                     self._log.exception("poison", msg_id=batch[0].envelope.id)
-                    batch[0].outcome = Rejected("message", f"{type(error).__name__}: {error}", "poison")
+                    batch[0].outcome = Rejected(
+                        "message", f"{type(error).__name__}: {error}", "poison"
+                    )
 
     def _observe(self, stage: str, seconds: float) -> None:
-        self._metrics.stage(self._settle.pipeline, stage, seconds)
+        self._metrics.stage_duration_seconds.labels(self._settle.pipeline, stage).observe(seconds)
 
     async def settle(self, items: Sequence[Item]) -> list[tuple[Envelope, float]]:
         """Conclude, publish, mark done; returns the ordered further passes. Items without outcome stay undone, except those
@@ -282,7 +322,9 @@ class Passage:
             await self._move([item for item in items if item.undecided and item.retry_in > 0])
         for item in decided:
             item.done = True
-        further = {envelope.id for envelope, _ in ordered}  # not settled before they are run or parked
+        further = {
+            envelope.id for envelope, _ in ordered
+        }  # not settled before they are run or parked
         self._settle.mark_settled([item for item in decided if item.envelope.id not in further])
         return ordered
 
@@ -291,7 +333,8 @@ class Passage:
         for item in items:
             groups.setdefault(delay_tier(item.retry_in), []).append(wire.seal(item.envelope))
         await publish_frames(
-            self._bus, [f for delay, sealed in groups.items() for f in frames(self._queue, sealed, delay)]
+            self._bus,
+            [f for delay, sealed in groups.items() for f in frames(self._queue, sealed, delay)],
         )
         for item in items:
             item.done = True

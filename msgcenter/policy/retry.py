@@ -34,7 +34,9 @@ class GiveUp:
     detail: str
 
 
-def next_try(rule: RetryRule, envelope: Envelope, retry: Retry, now_ms: int, rng: Random) -> float | GiveUp:
+def next_try(
+    rule: RetryRule, envelope: Envelope, retry: Retry, now_ms: int, rng: Random
+) -> float | GiveUp:
     """Seconds until the next try, or why there is none.
 
     The far end's own `after` is respected when it is longer than the back-off. Jitter of +-20 % keeps a thousand messages
@@ -46,7 +48,12 @@ def next_try(rule: RetryRule, envelope: Envelope, retry: Retry, now_ms: int, rng
     wait = max(retry.after, backoff * rng.uniform(0.8, 1.2))
     due = now_ms + wait * 1000
     if envelope.expires_at and due >= envelope.expires_at:
-        return GiveUp("expired_in_retry", f"no time for another try before the expiry; the last: {retry.detail}")
+        return GiveUp(
+            "expired_in_retry",
+            f"no time for another try before the expiry; the last: {retry.detail}",
+        )
     if due - envelope.created_at > rule.max_age_s * 1000:
-        return GiveUp("retries_exhausted", f"older than {rule.max_age_s:.0f} s, the last: {retry.detail}")
+        return GiveUp(
+            "retries_exhausted", f"older than {rule.max_age_s:.0f} s, the last: {retry.detail}"
+        )
     return wait

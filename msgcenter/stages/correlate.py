@@ -36,10 +36,20 @@ class Correlate:
                 rule = "only unknown of this recipient" if match.guessed else "remote id"
                 item.decide(Routed(to), Decision(self.name, rule, "matched", match.message))
             elif envelope.tries < len(WAITS_S):
-                item.decide(Retry("message", "no message with this remote id yet", WAITS_S[envelope.tries], "early_receipt"))
+                item.decide(
+                    Retry(
+                        "message",
+                        "no message with this remote id yet",
+                        WAITS_S[envelope.tries],
+                        "early_receipt",
+                    )
+                )
             else:
                 item.decide(
-                    Suppressed("no_match", f"receipt {envelope.remote_id!r} fits no message of channel {envelope.channel}"),
+                    Suppressed(
+                        "no_match",
+                        f"receipt {envelope.remote_id!r} fits no message of channel {envelope.channel}",
+                    ),
                     Decision(self.name, "remote id", "no match", "kept as a record"),
                 )
 
@@ -59,5 +69,10 @@ class Dispatch:
             caller = item.envelope.caller
             item.decide(
                 Routed((caller or "unassigned",)),
-                Decision(self.name, "account", "routed", caller or "no account has this number; see accounts.yaml"),
+                Decision(
+                    self.name,
+                    "account",
+                    "routed",
+                    caller or "no account has this number; see accounts.yaml",
+                ),
             )

@@ -50,6 +50,7 @@ class Deliver:
         gate: LaneGate,
         sender: Callable[[str], str],
         down: Callable[[str], None],
+        delivered: Callable[[], None],
         owner: str,
         sole: bool,
         send_timeout_s: float,
@@ -65,6 +66,7 @@ class Deliver:
         self._gate = gate
         self._sender = sender
         self._down = down
+        self._delivered = delivered
         self._owner = owner
         self._sole = sole
         self._timeout = send_timeout_s
@@ -79,8 +81,12 @@ class Deliver:
         if len(slices) == 1:
             await self._slice(slices[0])
             return
-        results = await asyncio.gather(*(self._slice(part) for part in slices), return_exceptions=True)
-        for result in results:  # every slice has run its course before the first failure is passed on
+        results = await asyncio.gather(
+            *(self._slice(part) for part in slices), return_exceptions=True
+        )
+        for (
+            result
+        ) in results:  # every slice has run its course before the first failure is passed on
             if isinstance(result, BaseException):
                 raise result
 
@@ -91,7 +97,12 @@ class Deliver:
                 return  # the channel went down while waiting: given back
             admitted = await self._state.admit(
                 [
-                    Admit(item.envelope.key("channel"), gates(item.envelope), self._owner, self._timeout + SKEW_S)
+                    Admit(
+                        item.envelope.key("channel"),
+                        gates(item.envelope),
+                        self._owner,
+                        self._timeout + SKEW_S,
+                    )
                     for item in items
                 ]
             )
@@ -132,18 +143,22 @@ class Deliver:
         self._mine.update(passes)
         started = self._clock.monotonic()
         try:
-            batch = [Dispatch(i.envelope, i.envelope.token(), self._sender(i.envelope.account)) for i in items]
+            batch = [
+                Dispatch(i.envelope, i.envelope.token(), self._sender(i.envelope.account))
+                for i in items
+            ]
             outcomes = await self._deliver(batch)
             if outcomes is None:
                 await self._state.release([item.envelope.key("channel") for item in items])
                 return
         finally:
             self._mine.difference_update(passes)
-        self._metrics.send(self._channel, self._clock.monotonic() - started, len(items))
+        self._delivered()
+        self._metrics.send_duration_seconds.labels(self._channel).observe(
+            self._clock.monotonic() - started
+        )
         for item, outcome in zip(items, outcomes, strict=True):
             item.outcome = outcome
-            if isinstance(outcome, Unknown):
-                self._metrics.unknown(self._channel)
 
     async def _deliver(self, batch: Sequence[Dispatch]) -> Sequence[Outcome] | None:
         """The adapter's answer; None = nothing was handed over. Whatever else goes wrong, the batch may be out: Unknown."""
@@ -155,12 +170,14 @@ class Deliver:
             return None
         except TimeoutError:
             return [Unknown(f"no answer within {self._timeout:.0f} s")] * len(batch)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it was, bytes may be out
             self._log.exception("adapter_failed", batch=len(batch))
             return [Unknown(f"adapter failed: {type(error).__name__}: {error}")] * len(batch)
         if len(outcomes) != len(batch):
             self._log.error("adapter_miscounted", batch=len(batch), outcomes=len(outcomes))
-            return [Unknown(f"adapter gave {len(outcomes)} outcomes for {len(batch)} messages")] * len(batch)
+            return [
+                Unknown(f"adapter gave {len(outcomes)} outcomes for {len(batch)} messages")
+            ] * len(batch)
         return outcomes
 
 
@@ -181,19 +198,33 @@ class Resolve:
         snapshots = await self._state.get_many([item.envelope.id for item in resends])
         for item, snapshot in zip(resends, snapshots, strict=True):
             step = item.envelope.step
-            parts = [p for (s, _), d in snapshot.deliveries.items() if s == step for p in d.values()]
+            parts = [
+                p for (s, _), d in snapshot.deliveries.items() if s == step for p in d.values()
+            ]
             good = [evidence for evidence, _, _ in parts if evidence in ("delivered", "read")]
             if good:
                 item.decide(
                     Suppressed("receipt_came", f"the earlier try is {good[0]}"),
-                    Decision(self.name, "receipt", "suppressed", "a receipt came for the earlier try"),
+                    Decision(
+                        self.name, "receipt", "suppressed", "a receipt came for the earlier try"
+                    ),
                 )
         ask = [i for i in resends if i.outcome is None and i.envelope.token_of >= 0]
         if not ask or not self._adapter.spec.resolves or self._adapter.spec.idempotent:
             return
-        batch = [Dispatch(i.envelope, i.envelope.token(), self._sender(i.envelope.account)) for i in ask]
+        batch = [
+            Dispatch(i.envelope, i.envelope.token(), self._sender(i.envelope.account)) for i in ask
+        ]
         for item, outcome in zip(ask, await self._adapter.resolve(batch), strict=True):
             if isinstance(outcome, Sent) or not isinstance(outcome, Unknown):
-                item.decide(outcome, Decision(self.name, "asked", type(outcome).__name__.lower(), "the far end knows"))
+                item.decide(
+                    outcome,
+                    Decision(
+                        self.name, "asked", type(outcome).__name__.lower(), "the far end knows"
+                    ),
+                )
             else:
-                item.decide(outcome, Decision(self.name, "asked", "unknown", "the far end does not know either"))
+                item.decide(
+                    outcome,
+                    Decision(self.name, "asked", "unknown", "the far end does not know either"),
+                )

@@ -30,5 +30,8 @@ class Identify:
             if owner is not None:
                 account, caller = owner
                 item.envelope = replace(
-                    envelope, account=account, caller=caller, to=Address("caller", caller) if caller else envelope.to
+                    envelope,
+                    account=account,
+                    caller=caller,
+                    to=Address("caller", caller) if caller else envelope.to,
                 )

@@ -23,7 +23,11 @@ class Render:
             if type(payload) not in payloads:
                 kind = type(payload).__name__
                 item.decide(
-                    Rejected("account", f"{self._adapter.spec.kind} does not carry {kind}", "payload_kind")
+                    Rejected(
+                        "account",
+                        f"{self._adapter.spec.kind} does not carry {kind}",
+                        "payload_kind",
+                    )
                 )
                 continue
             try:

@@ -42,18 +42,33 @@ class Route:
             target = self._routes(kind, envelope)
             if target is None:
                 item.decide(
-                    Rejected("channel", f"no enabled channel of kind {kind}; see routes.yaml and channels.yaml", "no_route"),
+                    Rejected(
+                        "channel",
+                        f"no enabled channel of kind {kind}; see routes.yaml and channels.yaml",
+                        "no_route",
+                    ),
                     Decision(self.name, kind, "rejected", "no enabled channel of this kind"),
                 )
             elif not reaches(target.spec, envelope.to):
                 item.decide(
-                    Rejected("account", f"{kind} does not reach {envelope.to.scheme}: addresses", "address_scheme"),
-                    Decision(self.name, target.rule, "rejected", f"{kind} does not reach {envelope.to.scheme}:"),
+                    Rejected(
+                        "account",
+                        f"{kind} does not reach {envelope.to.scheme}: addresses",
+                        "address_scheme",
+                    ),
+                    Decision(
+                        self.name,
+                        target.rule,
+                        "rejected",
+                        f"{kind} does not reach {envelope.to.scheme}:",
+                    ),
                 )
             else:
                 item.decide(
                     Routed((target.channel,)),
-                    Decision(self.name, target.rule, "routed", target.channel, 0, (("kind", kind),)),
+                    Decision(
+                        self.name, target.rule, "routed", target.channel, 0, (("kind", kind),)
+                    ),
                 )
 
 

@@ -46,6 +46,8 @@ class Smsc:
         self._connections: dict[int, Session] = {}
         self._sessions: dict[int, Session] = {}  # logged in
         self._count = 0
+        self._empty = asyncio.Event()  # no connection is left
+        self._empty.set()
         self._mo_reference = 0
         self._window_violations = 0
         self._server: asyncio.Server | None = None
@@ -85,8 +87,7 @@ class Smsc:
                 session.cut()
             await self._server.wait_closed()
             self._server = None
-        while self._connections:  # every transport reports its end within a turn of the loop
-            await asyncio.sleep(0)
+        await self._empty.wait()
         self.outbox.close()
 
     def banner(self) -> list[str]:
@@ -205,6 +206,7 @@ class Smsc:
         """Register a new connection and number it."""
         self._count += 1
         self._connections[self._count] = session
+        self._empty.clear()
         return self._count
 
     def logged_in(self, session: Session) -> None:
@@ -214,6 +216,8 @@ class Smsc:
         """The connection is gone."""
         self._connections.pop(session.number, None)
         self._sessions.pop(session.number, None)
+        if not self._connections:
+            self._empty.set()
         self._window_violations += session.link.counters["window_exceeded"]
 
     def login_status(self, connect: p.Connect) -> int:

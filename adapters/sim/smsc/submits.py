@@ -43,6 +43,7 @@ class Submits:
         self,
         options: Options,
         faults: Faults,
+        *,
         journal: Journal,
         clock: Clock,
         rng: Random,
@@ -61,6 +62,7 @@ class Submits:
         self._second = -1
         self._id_base = 0
         self._id_sequence = 0
+        self._deliver_sequence = 0
         self._minute = ""
         self._stamp = ""
         self._tokens = 0.0
@@ -91,8 +93,12 @@ class Submits:
             self.accepted.append(Submitted(recipient, msg_id, sequence, session.number))
             self._reach_handset(pdu, recipient, msg_id, now, now_ms)
             if pdu.registered_delivery == 1:
-                then = partial(self._answer, session, sequence, answer) if early and not k else None
-                self._report(session, pdu, recipient, msg_id, now, then)
+                then = (
+                    partial(self._answer_after, session, sequence, answer)
+                    if early and not k
+                    else None
+                )
+                self._report(session, pdu, recipient, msg_id, now=now, then=then)
         if not early:
             self._answer(session, sequence, answer)
         if faults.unplug_every:
@@ -107,8 +113,8 @@ class Submits:
             self._journal_joined(joined, self._clock.now_ms())
 
     def new_id(self) -> int:
-        """A Msg_Id of this gateway, also for what it delivers."""
-        return self._next_ids(1, self._clock.now_ms())
+        """A Msg_Id for something this gateway delivers."""
+        return self._deliver_id(self._clock.now_ms())
 
     # --- verdict and answer ---
 
@@ -124,14 +130,15 @@ class Submits:
             return p.RESULT_TOO_LONG
         if pdu.msg_src != self._options.account:
             return p.RESULT_MSG_SRC
-        for recipient in pdu.recipients:  # one bad number fails the whole submit
-            if not recipient.removeprefix("+").isdecimal():
-                return p.RESULT_DEST_TERMINAL
-            if faults.refuse:
-                result = by_prefix(faults.refuse, recipient)
-                if result is not None:
-                    return result
-        return p.RESULT_OK
+        verdicts = (self._verdict_on(recipient) for recipient in pdu.recipients)
+        return next((verdict for verdict in verdicts if verdict), p.RESULT_OK)
+
+    def _verdict_on(self, recipient: str) -> int:
+        """One bad number fails the whole submit."""
+        if not recipient.removeprefix("+").isdecimal():
+            return p.RESULT_DEST_TERMINAL
+        refuse = self._faults.refuse
+        return (by_prefix(refuse, recipient) or p.RESULT_OK) if refuse else p.RESULT_OK
 
     def _take_tokens(self, n: int, rate: float, now: float) -> bool:
         self._tokens = min(max(rate, 1.0), self._tokens + (now - self._tokens_at) * rate)
@@ -154,6 +161,10 @@ class Submits:
         else:
             session.link.respond(sequence, answer)
 
+    def _answer_after(self, session: Session, sequence: int, answer: p.SubmitResp) -> None:
+        self._answer(session, sequence, answer)
+        session.flush()
+
     # --- ids and times ---
 
     def _next_ids(self, n: int, now_ms: int) -> int:
@@ -169,6 +180,12 @@ class Submits:
         first = self._id_sequence = (self._id_sequence + 1) & 0xFFFF
         self._id_sequence = (first + n - 1) & 0xFFFF
         return self._id_base | first
+
+    def _deliver_id(self, now_ms: int) -> int:
+        """Of a neighbouring gateway code, so that it never meets the Msg_Id of a submit."""
+        self._next_ids(0, now_ms)
+        self._deliver_sequence = (self._deliver_sequence + 1) & 0xFFFF
+        return (self._id_base ^ 1 << 16) | self._deliver_sequence
 
     # --- handset ---
 
@@ -191,7 +208,7 @@ class Submits:
                 content.hex() if shown is None else shown,
                 1,
                 msg_id,
-                now_ms,
+                now_ms=now_ms,
             )
             return
         for joined in self._joiner.add(
@@ -209,8 +226,8 @@ class Submits:
             joined.text,
             len(joined.pieces),
             first,
-            now_ms,
-            missing,
+            now_ms=now_ms,
+            missing=missing,
         )
 
     def _write(
@@ -220,6 +237,7 @@ class Submits:
         shown: str,
         parts: int,
         msg_id: int,
+        *,
         now_ms: int,
         missing: int = 0,
     ) -> None:
@@ -246,6 +264,7 @@ class Submits:
         pdu: p.Submit,
         recipient: str,
         msg_id: int,
+        *,
         now: float,
         then: partial[None] | None,
     ) -> None:
@@ -268,7 +287,7 @@ class Submits:
             version
         )
         deliver = p.Deliver(
-            self._next_ids(1, self._clock.now_ms()), pdu.src_id, recipient, content, 1, 0
+            self._deliver_id(self._clock.now_ms()), pdu.src_id, recipient, content, 1, 0
         )
         cross = bool(faults.cross_reports and rng.random() < faults.cross_reports)
         delay = faults.report_delay

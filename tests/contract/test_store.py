@@ -28,9 +28,9 @@ from msgcenter.store import (
 )
 from msgcenter.store.cursors import decode_positions, encode_positions
 from msgcenter.store.store import Store
+from protocols.address import Address
 from protocols.envelope import Decision, Record
 from protocols.outcome import Held, Rejected, Retry, Routed, Sent, Suppressed
-from protocols.address import Address
 from protocols.payload import Text
 from tests.records import T0, envelope, many, receipt, record
 

@@ -1,5 +1,6 @@
 """Configuration: every fault is told at once, with its place and a remedy; nothing secret is ever shown."""
 
+# ruff: noqa: E501 - the table of faults holds whole lines as they are printed
 from __future__ import annotations
 
 import json
@@ -331,7 +332,7 @@ class TestSecrets:
 
     def test_a_missing_file_is_watched_all_the_same(self, folder: Path) -> None:
         write(folder, channels="a: {kind: sms, settings: {host: h, secret: '${file:key}'}}")
-        with pytest.raises(ConfigErrors, match="cannot read .*key: No such file") as caught:
+        with pytest.raises(ConfigErrors, match=r"cannot read .*key: No such file") as caught:
             read(folder)
         assert caught.value.watched == (folder / "key",)
 

@@ -202,7 +202,7 @@ class Live(Generic[T]):
                 built = await asyncio.to_thread(self._build)
             except ConfigErrors as e:
                 built = e
-            except Exception as e:  # noqa: BLE001 - a faulty adapter's validator must not end the watch
+            except Exception as e:  # noqa: BLE001 - a faulty validator must not end the watch
                 # its text may quote the value it met, so only the type is told
                 problem = ConfigProblem(
                     Mark("configuration"),

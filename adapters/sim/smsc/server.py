@@ -39,7 +39,7 @@ class Smsc:
     def __init__(self, options: SmscOptions, journal: Journal, clock: Clock | None = None) -> None:
         self.options = options
         self.journal = journal
-        self.faults = Faults.of(options)
+        self._faults = Faults.of(options)
         self.counters: Counter[str] = Counter()
         self.port = options.port
         self._rng = Random(options.seed)
@@ -100,6 +100,11 @@ class Smsc:
         ]
 
     # --- what a test may read and do ---
+
+    @property
+    def faults(self) -> Faults:
+        """The switches; assign to its attributes."""
+        return self._faults
 
     @property
     def submits(self) -> deque[Submitted]:

@@ -522,3 +522,47 @@ async def test_garbage_closes_only_its_own_connection() -> None:
         good.submit()
         await good.until(lambda: bool(good.reports))
         assert sim.banner()[0].startswith("CMPP 3.0 gateway on 127.0.0.1:")
+
+
+async def test_nothing_is_lost_or_made_up_while_everything_goes_wrong() -> None:
+    """600 submits over 3 connections that are cut, with early, doubled, crossing reports and
+    refused acknowledgements.
+    """
+    total = 600
+    async with running(seed=5, deliver_tries=50, deliver_pause=0.001, unplug_every=37) as sim:
+        sim.faults.change(
+            {"report_jitter": 0.02, "response_jitter": 0.005, "early_reports": 0.2}
+            | {"duplicate_reports": 0.2, "cross_reports": 0.5, "throttle_fraction": 0.1}
+        )
+        clients: list[Client] = []
+        sent = 0
+        async with asyncio.timeout(20):
+            while sent < total:
+                for n in range(3):
+                    live = clients[n] if n < len(clients) else None
+                    if live is None or live.closed.is_set() or not live.link.is_open:
+                        fresh = await connect(sim)
+                        fresh.deliver_results = [8, 0, 0] * 5
+                        clients.insert(n, fresh)
+                        live = fresh
+                    while live.link.window_free and sent < total:
+                        live.submit(f"138{sent:08d}", tag=sent)
+                        sent += 1
+                await asyncio.sleep(0.002)
+            sim.faults.change({"unplug_every": 0})
+            while any(c.link.in_flight for c in clients) or len(sim.outbox):
+                if not sim.connections:
+                    clients.append(await connect(sim))
+                await asyncio.sleep(0.005)
+        await eventually(lambda: sim.counters["reports"] == sim.counters["accepted"])
+        answered = {e.tag: e.pdu for c in clients for e in c.events if isinstance(e, Response)}
+        unknown = {e.tag for c in clients for e in c.events if isinstance(e, Unanswered)}
+        assert len(answered) + len(unknown) == total and not set(answered) & unknown
+        accepted = {s.msg_id: s.recipient for s in sim.submits}
+        assert len(accepted) == len(sim.submits) == sim.journal.total == sim.counters["accepted"]
+        confirmed = {a.msg_id for a in answered.values() if a.result == 0}  # type: ignore[union-attr]
+        assert confirmed <= set(accepted)
+        assert {int(entry["id"], 16) for entry in sim.journal.entries()} == set(accepted)
+        assert sim.counters["unplugged"] >= 10 and sim.counters["result_8"] > 10
+        reported = {r.msg_id: r.recipient for c in clients for r in c.reports}
+        assert reported == accepted

@@ -19,6 +19,7 @@ from adapters.sim.smsc.submits import Submits, Submitted
 from msgcenter.clock import Clock, Random, SystemClock
 from msgcenter.simulator import Journal
 from protocols.cmpp import pdu as p
+from protocols.cmpp.encode import encode
 from protocols.sms import text as sms_text
 
 _TICK = 0.05
@@ -39,7 +40,7 @@ class Smsc:
     def __init__(self, options: SmscOptions, journal: Journal, clock: Clock | None = None) -> None:
         self.options = options
         self.journal = journal
-        self.faults = Faults.of(options)
+        self._faults = Faults.of(options)
         self.counters: Counter[str] = Counter()
         self.port = options.port
         self._rng = Random(options.seed)
@@ -102,6 +103,11 @@ class Smsc:
     # --- what a test may read and do ---
 
     @property
+    def faults(self) -> Faults:
+        """The switches; assign to its attributes."""
+        return self._faults
+
+    @property
     def submits(self) -> deque[Submitted]:
         """Accepted submits, one entry per recipient, in order; the newest `keep_submits`."""
         return self.submits_taken.accepted
@@ -146,7 +152,8 @@ class Smsc:
         with a 16-bit reference if `wide`).
 
         Returns once every part is acknowledged or given up: `{"ids": [hex], "parts": n,
-        "delivered": bool}`. While nobody is connected it waits.
+        "delivered": bool}`. Raises ValueError for a number over 21 digits or a text over 255
+        parts. While nobody is connected it waits.
         """
         fmt = sms_text.choose(text)
         self._mo_reference += 1
@@ -162,6 +169,7 @@ class Smsc:
                 msg_fmt=fmt,
                 udhi=part.udhi,
             )
+            encode(deliver, p.V20, 1)  # numbers that do not fit are the caller's fault, now
             batch.append(Outgoing(deliver, done=loop.create_future()))
         ids = [f"{outgoing.deliver.msg_id:016x}" for outgoing in batch]
         if shuffle:

@@ -1,4 +1,4 @@
-"""Envelope: the one message type of the whole system; frozen, typed, with exactly one recipient; and Record, what is written down about each of its outcomes."""
+"""Envelope: the one message type, frozen, typed, with exactly one recipient; Record: what is written down about each outcome."""
 
 from __future__ import annotations
 

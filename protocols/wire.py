@@ -245,7 +245,6 @@ def _envelope_to(e: Envelope) -> list[Any]:
 _envelope = _fields(
     "envelope",
     Envelope,
-    # fmt: off
     [
         _str,
         _str,
@@ -274,7 +273,6 @@ _envelope = _fields(
         _bool,
         _str,
     ],
-    # fmt: on
     7,
 )
 
@@ -380,7 +378,7 @@ def pack_frame(sealed: Sequence[bytes]) -> bytes:
     """Join 1-100 sealed items into a frame. Raises ValueError when the caller put in more than a frame holds."""
     if not 1 <= len(sealed) <= MAX_ITEMS:
         raise ValueError(f"{len(sealed)} items: a frame holds 1-{MAX_ITEMS}")
-    body = bytes([VERSION]) + _PACK(list(sealed))
+    body: bytes = bytes([VERSION]) + _PACK(list(sealed))
     if len(body) > MAX_FRAME:
         raise ValueError(f"frame of {len(body)} octets: at most {MAX_FRAME}")
     return body

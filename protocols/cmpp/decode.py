@@ -189,10 +189,11 @@ def _decode_connect_resp(body: bytes, wide: bool, note: Note) -> p.ConnectResp:
     size = len(body)
     if size < ly.CONNECT_RESP_20.size:
         raise BadLength(f"CONNECT_RESP: body of {size} octets, 18 or 21 needed")
-    if size == ly.CONNECT_RESP_30.size or (size > ly.CONNECT_RESP_30.size and wide):
-        form = ly.CONNECT_RESP_30
-    else:
-        form = ly.CONNECT_RESP_20
+    form = (
+        ly.CONNECT_RESP_30
+        if size == ly.CONNECT_RESP_30.size or (size > ly.CONNECT_RESP_30.size and wide)
+        else ly.CONNECT_RESP_20
+    )
     if size > form.size:
         note("stray_tail")
     elif (form is ly.CONNECT_RESP_30) != wide:

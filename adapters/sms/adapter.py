@@ -72,6 +72,11 @@ class Sms(Adapter):
         self._up: Callable[[bool], None] | None = None
         self._inbox = Inbox(port, settings.long_mo_s, self.count)
 
+    @property
+    def links_up(self) -> int:
+        """Connections that are logged in."""
+        return self._links_up
+
     # --- out ---
 
     def render(self, envelope: Envelope) -> None:

@@ -1,4 +1,5 @@
-"""The event log as a sink: what of a record its caller wants to know, as CloudEvents-like events, once each.
+"""The event log as a sink: what of a record its caller wants to know, as CloudEvents-like events,
+once each.
 
 | record | event `msgcenter.message.<word>.v1` |
 |---|---|
@@ -9,9 +10,9 @@
 | anything else (Routed of submit, Retry, a step that failed while the plan goes on) | none |
 
 The id is made of message, step, attempt and word, so that the receipts of two parts with the same
-news, or a record that comes twice, make one event. An inbound message that nobody is assigned to has
-caller "", which only readers of everything see. Events of one outbound message share a partition,
-and so do the inbound messages of one conversation: each is read in order.
+news, or a record that comes twice, make one event. An inbound message that nobody is assigned to
+has caller "", which only readers of everything see. Events of one outbound message share a
+partition, and so do the inbound messages of one conversation: each is read in order.
 """
 
 from __future__ import annotations

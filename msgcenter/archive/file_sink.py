@@ -1,4 +1,5 @@
-"""Records as JSON lines in files that rotate by day and size; each line numbered and checked, the tail repaired at open.
+"""Records as JSON lines in files that rotate by day and size; each line numbered and checked, the
+tail repaired at open.
 
 `records-20261121-000001.jsonl`: the first line describes the file, each further one is a record:
 
@@ -43,7 +44,8 @@ _log = structlog.get_logger(__name__)
 
 
 def frame(value: dict[str, Any]) -> bytes:
-    """A JSON object as a checked line. Control characters and lone surrogates are escaped by JSON."""
+    """A JSON object as a checked line. Control characters and lone surrogates are escaped by
+    JSON."""
     body = json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode(
         "utf-8", "backslashreplace"
     )[:-1]
@@ -114,7 +116,7 @@ class FileSink:
         self._ids: set[str] = set()
         self._earlier: set[str] = set()
 
-    # -- the sink -----------------------------------------------------------------------------------
+    # -- the sink ----------------------------------------------------------------------------------
 
     async def open(self) -> None:
         """Repair the last file's tail and learn which records it holds. Raises SinkError."""
@@ -139,7 +141,7 @@ class FileSink:
         except OSError as error:
             raise SinkError(f"{self.name}: {error}") from error
 
-    # -- in the thread ------------------------------------------------------------------------------
+    # -- in the thread -----------------------------------------------------------------------------
 
     def _today(self) -> str:
         now = datetime.fromtimestamp(self._clock.now_ms() / 1000, UTC) + self._offset

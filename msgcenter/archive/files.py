@@ -11,7 +11,8 @@ Writer = Callable[[int, bytes], int]
 
 
 def sync_directory(directory: Path) -> None:
-    """Make the names in a directory durable: a new file is not there after a power cut without it."""
+    """Make the names in a directory durable: a new file is not there after a power cut without
+    it."""
     fd = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(fd)
@@ -22,8 +23,8 @@ def sync_directory(directory: Path) -> None:
 class AppendFile:
     """One file, open for appending. `size`: how much of it is whole and durable.
 
-    A write that fails is cut off again; when even that fails the file is `broken` and must be opened
-    anew, so that nothing is ever written behind a torn piece.
+    A write that fails is cut off again; when even that fails the file is `broken` and must be
+    opened anew, so that nothing is ever written behind a torn piece.
     """
 
     def __init__(self, path: Path, *, write: Writer = os.write) -> None:
@@ -37,7 +38,8 @@ class AppendFile:
             sync_directory(path.parent)
 
     def append(self, data: bytes) -> None:
-        """Write all of `data` and make it durable. Raises OSError; then the file is as it was before."""
+        """Write all of `data` and make it durable. Raises OSError; then the file is as it was
+        before."""
         if self.broken:
             raise OSError(f"{self.path}: a failed write could not be undone; open it again")
         try:
@@ -68,8 +70,8 @@ class AppendFile:
 
 
 def cut_tail(path: Path, whole: int, *, keep: bool) -> None:
-    """Shorten a file to its `whole` part. With `keep` the rest goes to `<name>.damaged-<offset>` first,
-    because it holds something readable behind the damage."""
+    """Shorten a file to its `whole` part. With `keep` the rest goes to `<name>.damaged-<offset>`
+    first, because it holds something readable behind the damage."""
     with path.open("r+b") as file:
         if keep:
             file.seek(whole)

@@ -1,9 +1,10 @@
-"""A spill journal: a queue of octets in local append-only files, framed and checked, that survives kill -9.
+"""A spill journal: a queue of octets in local append-only files, framed and checked, that survives
+kill -9.
 
-`spill-000001.log`, `spill-000002.log` …: frames of 4 octets length, 4 octets CRC-32 of what follows,
-8 octets time (epoch milliseconds) and the entry, all big-endian. `taken` says how far the reader is;
-a file that has been read to its end is deleted. A lost `taken` only makes entries come again.
-All methods block (they are called in a thread) and may be called from any thread.
+`spill-000001.log`, `spill-000002.log` …: frames of 4 octets length, 4 octets CRC-32 of what
+follows, 8 octets time (epoch milliseconds) and the entry, all big-endian. `taken` says how far the
+reader is; a file that has been read to its end is deleted. A lost `taken` only makes entries come
+again. All methods block (they are called in a thread) and may be called from any thread.
 """
 
 from __future__ import annotations
@@ -100,7 +101,8 @@ class Journal:
                 self._roll(first)
 
     def append(self, entries: Sequence[bytes], at_ms: int) -> None:
-        """Durable on return. Raises JournalFull, OSError; then nothing of the batch is in the journal."""
+        """Durable on return. Raises JournalFull, OSError; then nothing of the batch is in the
+        journal."""
         frames = bytearray()
         stamp = _AT.pack(at_ms)
         for entry in entries:
@@ -126,7 +128,8 @@ class Journal:
                 self.oldest_ms = at_ms
 
     def peek(self, limit: int) -> list[bytes]:
-        """The first entries, at most `limit`, all of one file; they stay until `take`. Raises OSError."""
+        """The first entries, at most `limit`, all of one file; they stay until `take`. Raises
+        OSError."""
         with self._lock:
             self._skip_read_files()
             return [entry for _, _, entry in self._front(limit)]
@@ -152,7 +155,7 @@ class Journal:
                 self._file.close()
                 self._file = None
 
-    # -- inside -------------------------------------------------------------------------------------
+    # -- inside ------------------------------------------------------------------------------------
 
     def _path(self, number: int) -> Path:
         return self._directory / f"spill-{number:06d}.log"
@@ -179,7 +182,8 @@ class Journal:
                 want *= 4
 
     def _skip_read_files(self) -> None:
-        """Delete files that are read to their end; the last one is kept for writing unless it is full."""
+        """Delete files that are read to their end; the last one is kept for writing unless it is
+        full."""
         while self._segments:
             number = min(self._segments)
             if self._offset < self._segments[number]:

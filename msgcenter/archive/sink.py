@@ -1,4 +1,5 @@
-"""Sink: where records are archived; found by entry point `msgcenter.sinks`, built in and third-party alike.
+"""Sink: where records are archived; found by entry point `msgcenter.sinks`, built in and
+third-party alike.
 
 Each sink has its own copy of the record topic; its frames are settled when `write` has returned. An
 entry point names a callable `make(context) -> Sink`.
@@ -48,8 +49,8 @@ class Sink(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SinkContext:
-    """What the core lends one sink. `directory`: its own, may not exist yet. `settings`: its part of
-    the config. `partitions`: of the event log."""
+    """What the core lends one sink. `directory`: its own, may not exist yet. `settings`: its part
+    of the config. `partitions`: of the event log."""
 
     name: str
     clock: Clock

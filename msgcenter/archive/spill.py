@@ -1,10 +1,12 @@
-"""A sink that never refuses while the disk has room: what it is too slow or too broken to take waits in a local journal.
+"""A sink that never refuses while the disk has room: what it is too slow or too broken to take
+waits in a local journal.
 
 While nothing waits, records go straight to the sink. Once a write fails or takes longer than the
 deadline, that batch and everything after it goes to the journal, and `drain` brings it to the sink
-in order; only when the journal is empty does the straight way open again. So what one writer hands in
-one after the other reaches the sink in that order, though some of it perhaps twice: the sink knows
-records by their ids. When the journal is full, `write` raises SinkFull and the bus keeps the frames.
+in order; only when the journal is empty does the straight way open again. So what one writer hands
+in one after the other reaches the sink in that order, though some of it perhaps twice: the sink
+knows records by their ids. When the journal is full, `write` raises SinkFull and the bus keeps the
+frames.
 """
 
 from __future__ import annotations
@@ -37,7 +39,8 @@ class Spill:
 
 
 class Spilled:
-    """`Spilled(sink, journal, clock)` has the sink's own interface, and `drain()`, to be run as a task."""
+    """`Spilled(sink, journal, clock)` has the sink's own interface, and `drain()`, to be run as a
+    task."""
 
     def __init__(
         self,
@@ -69,7 +72,8 @@ class Spilled:
         return Spill(journal.count, journal.bytes, journal.oldest_ms)
 
     async def open(self) -> None:
-        """Open the journal, and the sink; a sink that cannot be opened is tried again by `drain`."""
+        """Open the journal, and the sink; a sink that cannot be opened is tried again by
+        `drain`."""
         await self._on_disk(self._journal.open)
         try:
             await self._sink.open()
@@ -81,7 +85,8 @@ class Spilled:
             self._wake.set()
 
     async def write(self, records: Sequence[Record]) -> None:
-        """Return when every record is durable, in the sink or in the journal. Raises SinkFull, SinkError (local disk)."""
+        """Return when every record is durable, in the sink or in the journal. Raises SinkFull,
+        SinkError (local disk)."""
         if not records:
             return
         if not self._spilling:
@@ -93,15 +98,16 @@ class Spilled:
                 if not self._spilling:
                     self._spilling = True
                     self._log.warning("sink behind, spilling", sink=self.name, error=str(error))
-        # A task of its own: when the caller is cancelled the thread still writes, and `drain` must not
-        # think meanwhile that nothing is coming.
+        # A task of its own: when the caller is cancelled the thread still writes, and `drain` must
+        # not think meanwhile that nothing is coming.
         task = asyncio.create_task(self._append([seal(record) for record in records]))
         self._appending.add(task)
         task.add_done_callback(self._appended)
         await asyncio.shield(task)
 
     async def drain(self) -> None:
-        """Bring what waits to the sink, for ever; cancel it to stop. Failures are tried again with growing pauses."""
+        """Bring what waits to the sink, for ever; cancel it to stop. Failures are tried again with
+        growing pauses."""
         failures = 0
         while True:
             if not self._spilling:
@@ -149,7 +155,8 @@ class Spilled:
             self._wake.clear()
             await self._wake.wait()
         elif self._journal.count == 0:
-            # No await between the question and the answer: a writer sees either the journal or the sink.
+            # No await between the question and the answer: a writer sees either the journal or the
+            # sink.
             self._spilling = False
             self._log.info("sink caught up", sink=self.name)
 

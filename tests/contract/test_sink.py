@@ -1,4 +1,5 @@
-"""One suite over all sinks: what is written is there, once, in order, also after a crash and a reopen."""
+"""One suite over all sinks: what is written is there, once, in order, also after a crash and a
+reopen."""
 
 from __future__ import annotations
 

@@ -36,7 +36,8 @@ def lines_of(directory: Path) -> list[dict[str, object]]:
 
 
 async def test_torn_at_every_octet(tmp_path: Path) -> None:
-    """Whatever octet a crash ends the file at, the whole lines stay and the rest can be written again."""
+    """Whatever octet a crash ends the file at, the whole lines stay and the rest can be written
+    again."""
     records = many(3)
     await filled(tmp_path / "a", records)
     (path,) = (tmp_path / "a").iterdir()

@@ -1,4 +1,5 @@
-"""The spill journal (torn at every octet, bounded) and the order that `Spilled` keeps through every failure."""
+"""The spill journal (torn at every octet, bounded) and the order that `Spilled` keeps through every
+failure."""
 
 from __future__ import annotations
 
@@ -261,8 +262,8 @@ async def test_a_full_journal_is_backpressure(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("seed", range(4))
 async def test_order_of_each_writer_through_changing_moods(tmp_path: Path, seed: int) -> None:
-    """Several writers, a sink whose mood changes, cancelled writes: each writer's records arrive in order,
-    none is lost; repeats (which a sink knows by id) aside."""
+    """Several writers, a sink whose mood changes, cancelled writes: each writer's records arrive in
+    order, none is lost; repeats (which a sink knows by id) aside."""
     rng = random.Random(seed)
     sink, clock = Moody(), ManualClock(T0)
     spilled = Spilled(

@@ -1,0 +1,52 @@
+"""Bring a database to this release's tables, or say how it differs; Alembic run from inside, without any ini file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, text
+
+from msgcenter.store.tables import metadata
+
+#: Any number: the same in every process that migrates, and used for nothing else.
+_ADVISORY_LOCK = 7_410_563_812
+
+
+def _config(connection: Connection | None = None) -> Config:
+    config = Config()
+    config.set_main_option(
+        "script_location", str(Path(__file__).parent / "migrations").replace("%", "%%")
+    )
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    return config
+
+
+def upgrade(connection: Connection, revision: str = "head") -> None:
+    """Run what is missing inside the caller's transaction. Processes that start together take turns (PostgreSQL: an
+    advisory lock; SQLite: the caller's BEGIN IMMEDIATE)."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:n)"), {"n": _ADVISORY_LOCK})
+    command.upgrade(_config(connection), revision)
+
+
+def current(connection: Connection) -> str:
+    """The revision the database is at; empty when it has no tables yet."""
+    return MigrationContext.configure(connection).get_current_revision() or ""
+
+
+def newest() -> str:
+    """The revision this release needs."""
+    return ScriptDirectory.from_config(_config()).get_current_head() or ""
+
+
+def differences(connection: Connection) -> list[Any]:
+    """How the database differs from `tables.metadata`, in Alembic's words; empty when it does not."""
+    context = MigrationContext.configure(connection, opts={"compare_type": True})
+    return list(compare_metadata(context, metadata))

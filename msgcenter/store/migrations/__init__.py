@@ -1,0 +1,1 @@
+"""The migrations of the Store, run by `msgcenter.store.migrate`; `versions/` holds one file for each."""

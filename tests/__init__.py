@@ -1,0 +1,3 @@
+"""The tests: unit/ mirrors the tree, contract/ holds one suite per interface, flow/ whole paths,
+fault/ kills.
+"""

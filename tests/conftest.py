@@ -1,0 +1,124 @@
+"""Fixtures for tests against real servers: one private RabbitMQ, Redis and PostgreSQL a session,
+started when first asked for, and an isolated piece of each for every test.
+
+A test asks for `rabbit_url` (with `prefix` for its queue names), `redis_url` (an empty database) or
+`postgres_url` (a new database, dropped afterwards). A test that kills a server takes `own_rabbit`,
+`own_redis` or `own_postgres`, which nobody else uses. Where a server cannot be had the test is
+skipped with the reason; `MSGCENTER_REQUIRE_REAL=1` makes that a failure.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import secrets
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from tests.provision import provide
+from tests.servers import PostgresServer, RabbitNode, RedisServer
+
+_REAL_FIXTURES = {"rabbit", "redis_server", "postgres", "own_rabbit", "own_redis", "own_postgres"}
+_numbers = itertools.count(1)
+_reason = cache(provide)  # a failed installation is not tried again for every test
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark `real` whatever uses a real server, so that `-m 'not real'` is the quick run."""
+    for item in items:
+        if _REAL_FIXTURES & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.real)
+
+
+def _require(server: str) -> None:
+    reason = _reason(server)
+    if reason is None:
+        return
+    if os.environ.get("MSGCENTER_REQUIRE_REAL") == "1":
+        pytest.fail(f"MSGCENTER_REQUIRE_REAL=1, but {reason}", pytrace=False)
+    pytest.skip(f"NO REAL SERVER: {reason}")
+
+
+@pytest.fixture(scope="session")
+def rabbit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitNode]:
+    """The session's RabbitMQ node: shared, so never kill it and name queues with `prefix`."""
+    _require("rabbit")
+    with RabbitNode(tmp_path_factory.mktemp("rabbit")) as node:
+        yield node
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """The session's Redis: shared, so never kill it; take `redis_url`."""
+    _require("redis")
+    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """The session's PostgreSQL cluster: shared, so never kill it; take `postgres_url`."""
+    _require("postgres")
+    with PostgresServer(tmp_path_factory.mktemp("postgres")) as server:
+        yield server
+
+
+@pytest.fixture
+def prefix() -> str:
+    """A name no other test uses, fit for queues, keys and database objects: `t7_3f9a_`."""
+    return f"t{next(_numbers)}_{secrets.token_hex(2)}_"
+
+
+@pytest.fixture
+def rabbit_url(rabbit: RabbitNode) -> str:
+    """`amqp://` URL of the session's node; use `prefix` in every name declared there."""
+    return rabbit.url
+
+
+@pytest.fixture(scope="module")
+def rabbit_vhost_url(rabbit: RabbitNode) -> str:
+    """`amqp://` URL of a virtual host that only this module's tests use."""
+    return rabbit.new_vhost()
+
+
+@pytest.fixture
+def redis_url(redis_server: RedisServer) -> str:
+    """`redis://` URL of a database that is empty now; each test gets the next one in turn."""
+    number = next(_numbers) % redis_server.databases
+    redis_server.flush(number)
+    return redis_server.db_url(number)
+
+
+@pytest.fixture
+def postgres_url(postgres: PostgresServer) -> Iterator[str]:
+    """`postgresql+asyncpg://` URL of a new, empty database."""
+    url = postgres.create_database()
+    yield url
+    postgres.drop_database(url)
+
+
+@pytest.fixture
+def own_rabbit(tmp_path: Path) -> Iterator[RabbitNode]:
+    """A RabbitMQ node of the test's own, to kill; heed `QUORUM_SETTLE_SECONDS`."""
+    _require("rabbit")
+    with RabbitNode(tmp_path / "rabbit") as node:
+        yield node
+
+
+@pytest.fixture
+def own_redis(tmp_path: Path) -> Iterator[RedisServer]:
+    """A Redis of the test's own, to kill."""
+    _require("redis")
+    with RedisServer(tmp_path / "redis") as server:
+        yield server
+
+
+@pytest.fixture
+def own_postgres(tmp_path: Path) -> Iterator[PostgresServer]:
+    """A PostgreSQL cluster of the test's own, to kill."""
+    _require("postgres")
+    with PostgresServer(tmp_path / "postgres") as server:
+        yield server

@@ -15,6 +15,7 @@ import aiohttp
 from pydantic import BaseModel
 
 from msgcenter.clock import Clock, Random
+from msgcenter.config.values import Duration, Secret, SecretUrl, Size, Strict, fault
 from protocols.address import Address
 from protocols.envelope import Envelope
 from protocols.errors import Malformed
@@ -24,6 +25,7 @@ from protocols.payload import DeliveryReport, Payload, Text
 __all__ = [
     "Adapter",
     "Dispatch",
+    "Duration",
     "Malformed",
     "Port",
     "Received",
@@ -32,11 +34,16 @@ __all__ = [
     "Request",
     "Response",
     "Retry",
+    "Secret",
+    "SecretUrl",
     "Sent",
+    "Size",
     "Spec",
+    "Strict",
     "Subscriber",
     "Unknown",
     "Unreachable",
+    "fault",
 ]
 
 

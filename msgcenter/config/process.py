@@ -1,0 +1,220 @@
+"""The model of `msgcenter.yaml`: what one process is made of; read at start, so a change needs a
+restart."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, get_args
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+
+from msgcenter.config.values import Duration, SecretUrl, Size, Strict, fault
+
+Role = Literal["api", "submit", "channel", "inbound", "archive", "schedule"]
+ROLES: tuple[Role, ...] = get_args(Role)
+
+_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+_EXAMPLES = {
+    "rabbit": "amqp://msgcenter:${env:RABBIT_PASSWORD}@host:5672/msgcenter",
+    "redis": "redis://:${env:REDIS_PASSWORD}@host:6379/0",
+    "postgres": "postgresql://msgcenter:${env:PG_PASSWORD}@host:5432/msgcenter",
+}
+_SCHEMES = {
+    "rabbit": {"amqp", "amqps"},
+    "redis": {"redis", "rediss", "unix"},
+    "postgres": {"postgresql", "postgresql+asyncpg"},
+}
+
+
+class _Server(Strict):
+    """A part that lives in a file under `data`, or on a server at `url`."""
+
+    kind: str
+    url: SecretUrl | None = Field(
+        default=None, description="where the server is; not used with sqlite or memory"
+    )
+
+    @model_validator(mode="after")
+    def _url_fits(self) -> _Server:
+        schemes = _SCHEMES.get(self.kind)
+        if schemes is None:
+            if self.url is not None:
+                raise fault(
+                    f"kind {self.kind} takes no url", "remove `url`: its file lies in `data`"
+                )
+            return self
+        example = _EXAMPLES[self.kind]
+        if self.url is None:
+            raise fault(f"kind {self.kind} needs a url", f"add `url: {example}`")
+        url = urlsplit(self.url.reveal())
+        if url.scheme not in schemes:
+            raise fault(
+                f"the url must begin with {' or '.join(sorted(schemes))}", f"write `url: {example}`"
+            )
+        if url.username == "guest" and url.password == "guest" and url.hostname not in _LOOPBACK:  # noqa: S105
+            raise fault("guest/guest is a sample login", "create a user of its own for msgcenter")
+        return self
+
+
+class Prefetch(Strict):
+    """Frames (of up to 100 messages) that a consumer leases ahead, by lane."""
+
+    conv: int = Field(default=8, ge=1, le=1000)
+    urgent: int = Field(default=16, ge=1, le=1000)
+    normal: int = Field(default=8, ge=1, le=1000)
+    bulk: int = Field(
+        default=2, ge=1, le=2, description="at most 2, so that bulk never fills the sending window"
+    )
+
+
+class BusConfig(_Server):
+    kind: Literal["sqlite", "rabbit"] = "sqlite"
+    prefix: str = Field(
+        default="mc", pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$", description="begins every queue name"
+    )
+    partitions: int = Field(
+        default=4,
+        ge=1,
+        le=64,
+        description="ordered partitions of each topic; changing it needs a drain",
+    )
+    publish_in_flight: int = Field(
+        default=1000, ge=1, le=100_000, description="unconfirmed publishes before callers wait"
+    )
+    publish_timeout: Duration = 10.0
+    prefetch: Prefetch = Prefetch()
+
+
+class StateConfig(_Server):
+    kind: Literal["sqlite", "redis", "memory"] = "sqlite"
+    cluster: bool = Field(default=False, description="the url is one node of a Redis Cluster")
+    prefix: str = Field(
+        default="mc", pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$", description="begins every key"
+    )
+
+    @model_validator(mode="after")
+    def _cluster_is_redis(self) -> StateConfig:
+        if self.cluster and self.kind != "redis":
+            raise fault("cluster needs kind redis", "remove `cluster` or set `kind: redis`")
+        return self
+
+
+class StoreConfig(_Server):
+    kind: Literal["sqlite", "postgres"] = "sqlite"
+
+
+class ApiConfig(Strict):
+    host: str = Field(
+        default="127.0.0.1", min_length=1, description="address to listen on; 0.0.0.0 for all"
+    )
+    port: int = Field(default=8080, ge=0, le=65535, description="0 takes a free one")
+    max_body: Size = Field(default=4 << 20, description="largest request body")
+    bundle: int = Field(
+        default=100, ge=1, le=100, description="most messages in one frame of natural bundling"
+    )
+
+    @field_validator("max_body")
+    @classmethod
+    def _body_bounds(cls, value: int) -> int:
+        if not 1 << 10 <= value <= 64 << 20:
+            raise fault("must be between 1KB and 64MB", "4MB holds a batch of 1,000 messages")
+        return value
+
+
+class ReloadConfig(Strict):
+    poll: Duration = Field(
+        default=1.0,
+        description="how often the folder is looked at; a change is taken once it rests",
+    )
+
+    @field_validator("poll")
+    @classmethod
+    def _poll_bounds(cls, value: float) -> float:
+        if not 0.1 <= value <= 60:
+            raise fault("must be between 100ms and 60s", "1s notices an edit within two seconds")
+        return value
+
+
+class LogConfig(Strict):
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "json", "console"] = Field(
+        default="auto", description="auto: console on a terminal, else JSON lines"
+    )
+
+
+class FileArchive(Strict):
+    """Records as framed JSON lines, fsynced before they count as written."""
+
+    enabled: bool = True
+    path: Path = Field(default=Path("archive"), description="folder; a relative one lies in `data`")
+    segment: Size = Field(default=64 << 20, description="a file is closed at this size")
+
+
+class StoreArchive(Strict):
+    """Records as rows of the message store, which the API reads."""
+
+    enabled: bool = True
+
+
+class ArchiveConfig(Strict):
+    file: FileArchive = FileArchive()
+    store: StoreArchive = StoreArchive()
+
+
+def _comma_list(value: object) -> object:
+    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+
+class ProcessConfig(Strict):
+    """`msgcenter.yaml`. Without any file: SQLite everywhere, every role in one process, API on
+    127.0.0.1:8080."""
+
+    data: Path = Field(default=Path("data"), description="folder of everything this process writes")
+    bus: BusConfig = BusConfig()
+    state: StateConfig = StateConfig()
+    store: StoreConfig = StoreConfig()
+    api: ApiConfig = ApiConfig()
+    roles: Annotated[tuple[Role, ...], BeforeValidator(_comma_list)] = Field(
+        default=ROLES,
+        min_length=1,
+        description="what this process does; several processes share the roles out",
+    )
+    reload: ReloadConfig = ReloadConfig()
+    log: LogConfig = LogConfig()
+    drain: Duration = Field(
+        default=20.0, description="how long work in hand may finish after SIGTERM"
+    )
+    archive: ArchiveConfig = ArchiveConfig()
+
+    @field_validator("roles")
+    @classmethod
+    def _roles_once(cls, value: tuple[Role, ...]) -> tuple[Role, ...]:
+        if len(set(value)) != len(value):
+            raise fault("a role is listed twice", "list each role once")
+        return value
+
+    @model_validator(mode="after")
+    def _parts_can_be_shared(self) -> ProcessConfig:
+        missing = [role for role in ROLES if role not in self.roles]
+        alone = [
+            f"{part}.kind {kind}"
+            for part, kind, servers in (
+                ("bus", self.bus.kind, ("rabbit",)),
+                ("state", self.state.kind, ("redis",)),
+                ("store", self.store.kind, ("postgres",)),
+            )
+            if kind not in servers
+        ]
+        if missing and alone:
+            raise fault(
+                f"roles {', '.join(missing)} are left to another process, "
+                f"but {', '.join(alone)} cannot be shared",
+                "list all roles, or use rabbit, redis and postgres",
+            )
+        if self.bus.kind == "rabbit" and self.state.kind == "memory":
+            raise fault(
+                "bus.kind rabbit with state.kind memory would forget claims and caps at a restart",
+                "set state.kind to redis (or sqlite for a single process)",
+            )
+        return self

@@ -306,7 +306,7 @@ class PostgresServer(Process):
     def _initialise(self) -> Path:
         initdb = find_binary("initdb")
         if self._user:
-            _remove_orphans(self._PREFIX)
+            self.remove_orphans()
             folder = Path(tempfile.mkdtemp(prefix=f"{self._PREFIX}{os.getpid()}-"))
             shutil.chown(folder, self._user)
         else:
@@ -316,10 +316,10 @@ class PostgresServer(Process):
         self._run([*argv, "--no-sync", "-D", str(data)], user=self._user)
         return data
 
-
-def _remove_orphans(prefix: str) -> None:
-    """Remove temporary folders whose owner (the process id in their name) is gone."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
-        owner = folder.name.removeprefix(prefix).partition("-")[0]
-        if owner.isdigit() and not Path(f"/proc/{owner}").exists():
-            shutil.rmtree(folder, ignore_errors=True)
+    @classmethod
+    def remove_orphans(cls) -> None:
+        """Remove data folders whose owner (the process id in their name) is gone."""
+        for folder in Path(tempfile.gettempdir()).glob(f"{cls._PREFIX}*"):
+            owner = folder.name.removeprefix(cls._PREFIX).partition("-")[0]
+            if owner.isdigit() and not Path(f"/proc/{owner}").exists():
+                shutil.rmtree(folder, ignore_errors=True)

@@ -9,13 +9,15 @@ PostgreSQL runs every piece of work in its own transaction on a pooled connectio
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 
 import asyncpg
-from sqlalchemy import Engine, Table, event, text
+from sqlalchemy import ColumnElement, Engine, Executable, Row, Select, Table, event, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, InvalidRequestError
@@ -32,7 +34,14 @@ _Job = tuple[Work[Any], "asyncio.Future[Any]"]
 MAX_JOBS = 200
 CONNECT_S = 5.0
 COMMAND_S = 15.0
-_AWAY = (DBAPIError, PoolTimeout, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+_AWAY = (
+    DBAPIError,
+    PoolTimeout,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    OSError,
+    TimeoutError,
+)
 
 
 @contextmanager
@@ -51,10 +60,14 @@ def _plain_url(url: str) -> tuple[str, bool]:
     backend = parsed.get_backend_name()
     if backend == "sqlite":
         if parsed.database in (None, "", ":memory:"):
-            raise ValueError("store url: SQLite needs a file, such as sqlite:////var/lib/msgcenter/store.db")
+            raise ValueError(
+                "store url: SQLite needs a file, such as sqlite:////var/lib/msgcenter/store.db"
+            )
         return parsed.set(drivername="sqlite+aiosqlite").render_as_string(hide_password=False), True
     if backend == "postgresql":
-        return parsed.set(drivername="postgresql+asyncpg").render_as_string(hide_password=False), False
+        return parsed.set(drivername="postgresql+asyncpg").render_as_string(
+            hide_password=False
+        ), False
     raise ValueError(f"store url: {backend!r} is neither sqlite nor postgresql")
 
 
@@ -72,6 +85,86 @@ def _on_sqlite(engine: Engine, begin: str, *pragmas: str) -> None:
     event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
 
 
+def clean(value: str) -> str:
+    """A text that PostgreSQL can hold: it refuses NUL."""
+    return value.replace("\x00", "\ufffd") if "\x00" in value else value
+
+
+def rows_of(values: Sequence[Any]) -> list[dict[str, Any]]:
+    """Dataclass values as rows of the table whose columns have the same names."""
+    names = [field.name for field in fields(values[0])]
+    rows = [{name: getattr(value, name) for name in names} for value in values]
+    for row in rows:
+        for name, value in row.items():
+            if type(value) is str and "\x00" in value:
+                row[name] = clean(value)
+    return rows
+
+
+def wanted(*pairs: tuple[ColumnElement[str], str]) -> list[ColumnElement[bool]]:
+    """Conditions of those filters that are set."""
+    return [column == clean(value) for column, value in pairs if value]
+
+
+def chunks(values: Sequence[T], size: int = 1000) -> Iterator[Sequence[T]]:
+    """Pieces small enough for one IN list."""
+    for start in range(0, len(values), size):
+        yield values[start : start + size]
+
+
+class Taken(Protocol):
+    """Rows locked for one worker until its block ends."""
+
+    rows: Sequence[Row[Any]]
+
+    async def more(self, query: Select[Any]) -> Sequence[Row[Any]]:
+        """Read on, under the same lock."""
+        ...
+
+    async def finish(self, *statements: Executable) -> None:
+        """Run these and commit: what was taken is done with."""
+        ...
+
+
+@dataclass(slots=True)
+class _TakenInTransaction:
+    """PostgreSQL: the lock is a row lock of this connection's transaction, which dies with the process."""
+
+    connection: AsyncConnection
+    rows: Sequence[Row[Any]] = ()
+
+    async def more(self, query: Select[Any]) -> Sequence[Row[Any]]:
+        with plain_errors():
+            found = await self.connection.execute(query)
+            return cast(Sequence[Row[Any]], found.all())
+
+    async def finish(self, *statements: Executable) -> None:
+        with plain_errors():
+            for statement in statements:
+                await self.connection.execute(statement)
+            await self.connection.commit()
+
+
+@dataclass(slots=True)
+class _TakenInProcess:
+    """SQLite: one process has the file, so a lock of this process does, and the writer stays free meanwhile."""
+
+    database: Database
+    rows: Sequence[Row[Any]] = ()
+
+    async def more(self, query: Select[Any]) -> Sequence[Row[Any]]:
+        async with self.database._read() as connection:
+            found = await connection.execute(query)
+            return cast(Sequence[Row[Any]], found.all())
+
+    async def finish(self, *statements: Executable) -> None:
+        async def work(connection: AsyncConnection) -> None:
+            for statement in statements:
+                await connection.execute(statement)
+
+        await self.database._write(work)
+
+
 class Database:
     """Open, close, migrate, ping; `_read` and `_write` for the subjects that build on it."""
 
@@ -85,7 +178,7 @@ class Database:
         self._jobs: list[_Job] = []
         self._wake = asyncio.Event()
         self._loop: asyncio.Task[None] | None = None
-        self._taking = asyncio.Lock()
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     # -- life -----------------------------------------------------------------------------------------------------------
 
@@ -100,7 +193,11 @@ class Database:
             self._reader = create_async_engine(self._url, pool_size=self._pool_size, max_overflow=0)
             common = ("busy_timeout=10000", "temp_store=MEMORY", "cache_size=-16000")
             _on_sqlite(
-                self._writer.sync_engine, "BEGIN IMMEDIATE", *common, "journal_mode=WAL", "synchronous=FULL"
+                self._writer.sync_engine,
+                "BEGIN IMMEDIATE",
+                *common,
+                "journal_mode=WAL",
+                "synchronous=FULL",
             )
             _on_sqlite(self._reader.sync_engine, "BEGIN", *common, "query_only=ON")
         else:
@@ -188,6 +285,32 @@ class Database:
     def _insert(self, table: Table) -> Any:
         """An INSERT with this dialect's `on_conflict_do_nothing` and `on_conflict_do_update`."""
         return sqlite.insert(table) if self.is_sqlite else postgresql.insert(table)
+
+    @asynccontextmanager
+    async def _take(self, query: Select[Any], subject: str) -> AsyncIterator[Taken]:
+        """Read rows and keep others of this subject off them until the block ends. `query` carries FOR UPDATE."""
+        taken: _TakenInProcess | _TakenInTransaction
+        if self.is_sqlite:
+            async with self._locks[subject]:
+                taken = _TakenInProcess(self)
+                taken.rows = await taken.more(query)
+                yield taken
+            return
+        async with AsyncExitStack() as stack:
+            with plain_errors():
+                connection = await stack.enter_async_context(self._engine(self._writer).connect())
+            taken = _TakenInTransaction(connection)
+            taken.rows = await taken.more(query)
+            yield taken
+
+    @asynccontextmanager
+    async def _alone(self, subject: str) -> AsyncIterator[None]:
+        """Wait for the blocks that hold rows of this subject; on PostgreSQL the row locks do that."""
+        if self.is_sqlite:
+            async with self._locks[subject]:
+                yield
+        else:
+            yield
 
     # -- group commit on SQLite -----------------------------------------------------------------------------------------
 

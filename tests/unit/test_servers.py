@@ -163,6 +163,7 @@ def test_servers_die_with_the_process_that_started_them(tmp_path: Path) -> None:
     while any(_alive(pid) for pid in pids) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert not any(_alive(pid) for pid in pids)
+    PostgresServer.remove_orphans()
 
 
 def _alive(pid: int) -> bool:

@@ -1,0 +1,121 @@
+"""The event log: per partition, contiguous positions in commit order, so that a reader's cursor never skips a row.
+
+Positions are given out while the partition's row in `event_head` is locked, and the lock is let go by the commit: a
+reader that sees position n sees every one before it. Any number of writers may append; they take turns.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Row, Select, select, union_all, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from msgcenter.store import Event, EventPage, Logged
+from msgcenter.store.database import Database, chunks, clean, rows_of
+from msgcenter.store.tables import event, event_head
+
+_COLUMNS = tuple(event.c)
+
+
+def _logged(row: Row[Any]) -> Logged:
+    return Logged(
+        row.partition,
+        row.position,
+        Event(row.id, row.caller, row.type, row.at, row.subject, row.message, row.data),
+    )
+
+
+class Events(Database):
+    """Append and read."""
+
+    async def append_events(self, partition: int, events: Sequence[Event]) -> int:
+        """Append those whose id is not in the log yet, in order; the partition's last position afterwards.
+
+        Raises StoreError also when another partition is just now taking the same id: try again.
+        """
+        unique: dict[str, Event] = {}
+        for item in events:
+            unique.setdefault(item.id, item)
+        make_head = self._insert(event_head).on_conflict_do_nothing()
+        lock = (
+            select(event_head.c.position)
+            .where(event_head.c.partition == partition)
+            .with_for_update()
+        )
+
+        async def work(connection: AsyncConnection) -> int:
+            head = (await connection.execute(lock)).scalar_one_or_none()
+            if head is None:
+                await connection.execute(make_head, {"partition": partition, "position": 0})
+                head = (await connection.execute(lock)).scalar_one()
+            known: set[str] = set()
+            for chunk in chunks(list(unique)):
+                found = await connection.execute(select(event.c.id).where(event.c.id.in_(chunk)))
+                known.update(found.scalars())
+            new = [item for item in unique.values() if item.id not in known]
+            if not new:
+                return int(head)
+            rows = rows_of(new)
+            for row in rows:
+                head += 1
+                row["partition"], row["position"] = partition, head
+            await connection.execute(event.insert(), rows)
+            await connection.execute(
+                update(event_head).where(event_head.c.partition == partition).values(position=head)
+            )
+            return int(head)
+
+        return await self._write(work)
+
+    async def read_events(
+        self, caller: str | None, cursor: Mapping[int, int], limit: int = 100
+    ) -> EventPage:
+        """Up to `limit` events after `cursor`, of one caller or (None) of all; in order within each partition.
+
+        An empty page means that there is nothing new. Partitions that the cursor does not name start at their first.
+        """
+        heads = await self.event_heads()
+        positions = {**dict.fromkeys(heads, 0), **cursor}
+        queries: list[Select[Any]] = []
+        for partition in sorted(heads):
+            if positions[partition] >= heads[partition]:
+                continue
+            query = (
+                select(*_COLUMNS)
+                .where(event.c.partition == partition, event.c.position > positions[partition])
+                .order_by(event.c.position)
+                .limit(limit)
+            )
+            if caller is not None:
+                query = query.where(event.c.caller == clean(caller))
+            queries.append(query)
+        if not queries:
+            return EventPage((), positions)
+        # SQLite takes no LIMIT directly inside a UNION.
+        parts = [select(query.subquery()) for query in queries]
+        by_partition: dict[int, list[Logged]] = {}
+        async with self._read() as connection:
+            for row in await connection.execute(union_all(*parts)):
+                by_partition.setdefault(row.partition, []).append(_logged(row))
+        for items in by_partition.values():
+            items.sort(key=lambda item: item.position)
+        merge = heapq.merge(*by_partition.values(), key=lambda item: item.event.at)
+        page = [item for _, item in zip(range(limit), merge, strict=False)]
+        given: dict[int, int] = {}
+        for item in page:
+            positions[item.partition] = item.position
+            given[item.partition] = given.get(item.partition, 0) + 1
+        for partition, head in heads.items():
+            # Read to the end: the heads are older than the rows, so nothing up to them is missing.
+            if given.get(partition, 0) == len(by_partition.get(partition, ())) < limit:
+                positions[partition] = max(positions[partition], head)
+        return EventPage(tuple(page), positions)
+
+    async def event_heads(self) -> dict[int, int]:
+        """The last position of each partition: a cursor that starts now."""
+        async with self._read() as connection:
+            rows = await connection.execute(select(event_head.c.partition, event_head.c.position))
+            return {row.partition: row.position for row in rows}

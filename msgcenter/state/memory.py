@@ -1,0 +1,127 @@
+"""State in this process's memory: for simulation and unit tests; shared by nobody, gone at exit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from msgcenter.clock import Clock, Random, base32, system_random
+from msgcenter.state import (
+    Accepted,
+    Admit,
+    Admitted,
+    Begin,
+    Begun,
+    Conclude,
+    Concluded,
+    Grant,
+    Leases,
+    Match,
+    Receipt,
+    Snapshot,
+    Suppressed,
+    Suppression,
+)
+from msgcenter.state.cells import Retention
+from msgcenter.state.verbs import Hash, Verbs
+from protocols.envelope import Key
+
+SWEEP = 4
+
+
+class MemoryCells:
+    """Hashes in a dict; every store looks at a few others and drops those that have expired."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._hashes: dict[str, tuple[int, Hash]] = {}
+        self._walk: Iterator[str] = iter(())
+
+    def now_ms(self) -> int:
+        return self._clock.now_ms()
+
+    def load(self, key: str) -> Hash:
+        expires, cells = self._hashes.get(key, (0, {}))
+        if expires and expires <= self.now_ms():
+            return {}
+        return dict(cells)
+
+    def store(self, key: str, cells: Hash, expires_ms: int) -> None:
+        if cells:
+            self._hashes[key] = (expires_ms, dict(cells))
+        else:
+            self._hashes.pop(key, None)
+        self._sweep()
+
+    def __len__(self) -> int:
+        return len(self._hashes)
+
+    def _sweep(self) -> None:
+        now = self.now_ms()
+        for _ in range(SWEEP):
+            key = next(self._walk, None)
+            if key is None:
+                self._walk = iter(list(self._hashes))
+                return
+            expires, _cells = self._hashes.get(key, (0, {}))
+            if expires and expires <= now:
+                del self._hashes[key]
+
+
+class MemoryState:
+    """`State` for one event loop: a verb never awaits in its middle, which makes it atomic."""
+
+    def __init__(
+        self, clock: Clock, *, retention: Retention | None = None, rng: Random | None = None
+    ) -> None:
+        self.cells = MemoryCells(clock)
+        self._verbs = Verbs(self.cells, retention or Retention())
+        self._rng = rng or system_random()
+        self._held: dict[tuple[str, str], frozenset[str]] = {}
+
+    async def begin(self, items: Sequence[Begin]) -> list[Begun]:
+        return self._verbs.begin(items)
+
+    async def accepted(self, items: Sequence[Accepted]) -> None:
+        self._verbs.accepted(items)
+
+    async def replay(self, keys: Sequence[Key]) -> list[bytes | None]:
+        return self._verbs.replay(keys)
+
+    async def admit(self, items: Sequence[Admit]) -> list[Admitted]:
+        return self._verbs.admit(items)
+
+    async def conclude(self, items: Sequence[Conclude]) -> list[Concluded]:
+        return self._verbs.conclude(items)
+
+    async def release(self, keys: Sequence[Key]) -> None:
+        self._verbs.release(keys)
+
+    async def correlate(self, receipts: Sequence[Receipt]) -> list[Match | None]:
+        return self._verbs.correlate(receipts)
+
+    async def get_many(self, messages: Sequence[str]) -> list[Snapshot]:
+        return self._verbs.get_many(messages)
+
+    async def suppress(self, items: Sequence[Suppression]) -> Suppressed:
+        return self._verbs.suppress(items)
+
+    async def unsuppress(self, gates: Sequence[str]) -> None:
+        self._verbs.unsuppress(gates)
+
+    async def tokens(self, bucket: str, *, want: int, rate: float, burst: float) -> Grant:
+        return self._verbs.tokens(bucket, want, rate, burst)
+
+    async def lease(self, group: str, owner: str, names: Sequence[str], ttl_s: float) -> Leases:
+        believed = self._held.get((group, owner), frozenset())
+        leases = self._verbs.lease(group, owner, names, ttl_s, believed)
+        self._held[group, owner] = leases.held
+        return leases
+
+    async def epoch(self) -> str:
+        return self._verbs.epoch(base32(self._rng.getrandbits(80), 16))
+
+    async def ping(self) -> None:
+        return
+
+    async def close(self) -> None:
+        return

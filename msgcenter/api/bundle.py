@@ -150,7 +150,9 @@ class Bundler:
             for parcel in parcels:
                 if not parcel.future.done():
                     parcel.future.set_exception(
-                        error if isinstance(error, Exception) else Problem("bus_unavailable", retry_after=1)
+                        error
+                        if isinstance(error, Exception)
+                        else Problem("bus_unavailable", retry_after=1)
                     )
             raise
         else:

@@ -59,6 +59,8 @@ async def replay(call: Call) -> web.Response:
 
     async def work(_: str) -> tuple[int, bytes]:
         row = await _get(call)
+        if row.caller != call.caller and not call.has("admin"):
+            raise Problem("scope_missing", needed="admin", scopes=call.terms.caller.scopes)
         if row.replayed_at:
             raise Problem("already_replayed", id=row.id)
         view = await replay_rows(call, [row], request.expires_in)
@@ -104,9 +106,7 @@ async def replay_many(call: Call) -> web.Response:
     return await call.once(request.model_dump_json(exclude_unset=True).encode(), work)
 
 
-async def replay_rows(
-    call: Call, rows: Sequence[DeadRow], expires_in: float | None
-) -> ReplayView:
+async def replay_rows(call: Call, rows: Sequence[DeadRow], expires_in: float | None) -> ReplayView:
     """Publish the next attempt of each, then mark and audit. A repeat of an attempt is absorbed by the pipeline."""
     deps = call.api.deps
     now = deps.clock.now_ms()

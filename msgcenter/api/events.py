@@ -56,8 +56,16 @@ ROUTES = (
         {200: EventsView},
         scope="read",
         params=(
-            Param("cursor", "`cursor` of the answer before; none: from the beginning", {"type": "string"}),
-            Param("wait", "with no event yet, wait this long for one (at most 30s)", {"type": "string"}),
+            Param(
+                "cursor",
+                "`cursor` of the answer before; none: from the beginning",
+                {"type": "string"},
+            ),
+            Param(
+                "wait",
+                "with no event yet, wait this long for one (at most 30s)",
+                {"type": "string"},
+            ),
             LIMIT,
         ),
         problems=("validation_failed", "store_unavailable"),

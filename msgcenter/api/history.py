@@ -142,9 +142,7 @@ def _view(
         }
         if traced is not None and fields["status"] != traced.message.status:
             fields["code"] = None  # the reason of an older status says nothing about this one
-    channels = {
-        (r.step, r.attempt): r.channel for r in records if r.channel and not r.receipt
-    }
+    channels = {(r.step, r.attempt): r.channel for r in records if r.channel and not r.receipt}
     fields["deliveries"] = _deliveries(snapshot, channels)
     fields["trace"] = [_trace(record) for record in records] or None
     return MessageView(id=message_id, **fields)

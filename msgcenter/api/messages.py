@@ -120,7 +120,10 @@ async def cancel(call: Call) -> web.Response:
 
 def _accepted_body(envelope: Envelope, message_id: str, status: str) -> bytes:
     """AcceptedView, written by hand: this is the one answer whose cost counts."""
-    parts = [f'{{"id":"{message_id}","status":"{status}"', f'"created_at":"{when(envelope.created_at)}"']
+    parts = [
+        f'{{"id":"{message_id}","status":"{status}"',
+        f'"created_at":"{when(envelope.created_at)}"',
+    ]
     if envelope.expires_at:
         parts.append(f'"expires_at":"{when(envelope.expires_at)}"')
     if envelope.reference:
@@ -168,9 +171,7 @@ def _items(raw: bytes) -> Sequence[MessageRequest | Invalid]:
     return items
 
 
-async def _batch(
-    call: Call, items: Sequence[MessageRequest | Invalid], batch_id: str
-) -> bytes:
+async def _batch(call: Call, items: Sequence[MessageRequest | Invalid], batch_id: str) -> bytes:
     """Accept what can be; the BatchView as JSON. With `batch_id` (a key was given) all or a problem: it can be repeated."""
     api, terms, trace = call.api, call.terms, call.trace
     replies: Mapping[str, MessageRow] = {}
@@ -198,7 +199,9 @@ async def _batch(
         if (problem := failed.get(index)) is not None:
             results[index] = _failed_item(call, index, problem, envelope.reference)
         else:
-            reference = f',"reference":{json.dumps(envelope.reference)}' if envelope.reference else ""
+            reference = (
+                f',"reference":{json.dumps(envelope.reference)}' if envelope.reference else ""
+            )
             results[index] = (
                 f'{{"index":{index},"id":"{envelope.id}","status":"accepted"{reference}}}'.encode()
             )

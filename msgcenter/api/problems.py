@@ -6,10 +6,10 @@ that a caller learns of all its mistakes at once.
 
 from __future__ import annotations
 
+import dataclasses
 import html
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from aiohttp import web
@@ -21,7 +21,7 @@ MAX_VALUE = 120
 MEDIA_TYPE = "application/problem+json"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Fault:
     """One wrong field. `code`: a key of texts.FIELD_CODES; `facts` fill the placeholders of its texts.
 
@@ -31,13 +31,18 @@ class Fault:
     field: str
     code: str
     value: object = ""
-    facts: Mapping[str, object] = field(default_factory=dict)
+    facts: Mapping[str, object] = dataclasses.field(default_factory=dict)
 
     def render(self, language: Language) -> dict[str, Any]:
         text = FIELD_CODES[self.code]
-        facts = {"value": _short(self.value), **{name: _words(fact) for name, fact in self.facts.items()}}
+        facts = {
+            "value": _short(self.value),
+            **{name: _words(fact) for name, fact in self.facts.items()},
+        }
         out: dict[str, Any] = {"field": self.field, "code": self.code}
-        detail, remedy = (text.detail_zh, text.remedy_zh) if language == "zh" else (text.detail, text.remedy)
+        detail, remedy = (
+            (text.detail_zh, text.remedy_zh) if language == "zh" else (text.detail, text.remedy)
+        )
         out["detail"] = detail.format_map(facts)
         if self.value != "":
             out["value"] = _short(self.value)
@@ -70,7 +75,9 @@ class Problem(Exception):
         self.headers = dict(headers or {})
         self.facts = facts
 
-    def document(self, language: Language, instance: str = "", trace_id: str = "") -> dict[str, Any]:
+    def document(
+        self, language: Language, instance: str = "", trace_id: str = ""
+    ) -> dict[str, Any]:
         text = CODES[self.code]
         facts = {name: _words(fact) for name, fact in self.facts.items()}
         zh = language == "zh"
@@ -107,7 +114,9 @@ def refused(faults: Sequence[Fault]) -> Problem:
     if forbidden and len(forbidden) == len(faults):
         facts = forbidden[0].facts
         granted = facts.get("granted", ())
-        return Problem("category_not_granted", faults=faults, more={"granted": granted}, granted=granted)
+        return Problem(
+            "category_not_granted", faults=faults, more={"granted": granted}, granted=granted
+        )
     return Problem("validation_failed", faults=faults, count=len(faults))
 
 

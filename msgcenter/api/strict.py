@@ -129,7 +129,9 @@ def _fault(detail: ErrorDetails, model: type[BaseModel]) -> Fault:
     if kind in ("string_too_short", "too_short"):
         return Fault(field, "too_short", value, {"limit": facts.get("min_length", "?")})
     if kind in ("literal_error", "enum", "union_tag_invalid"):
-        known_words = str(facts.get("expected") or facts.get("expected_tags") or "").replace("'", "")
+        known_words = str(facts.get("expected") or facts.get("expected_tags") or "").replace(
+            "'", ""
+        )
         if kind == "union_tag_invalid":
             field, value = f"{field}.{facts.get('discriminator', '').strip(chr(39))}", facts["tag"]
         return Fault(field, "not_one_of", value, {"known": known_words.replace(" or ", ", ")})

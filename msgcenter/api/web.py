@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 from aiohttp import hdrs, web
-from aiohttp.typedefs import Handler
+from aiohttp.typedefs import Handler, Middleware
 from pydantic import BaseModel
 
 from msgcenter.api.accept import fingerprint
@@ -77,6 +77,7 @@ class Call:
     """One request on its way through a handler."""
 
     __slots__ = ("api", "identity", "request", "route", "terms", "trace")
+    terms: Terms
 
     def __init__(self, api: Api, request: web.Request, route: Route, trace: str) -> None:
         self.api = api
@@ -84,7 +85,6 @@ class Call:
         self.route = route
         self.trace = trace
         self.identity = Identity("", "", ())
-        self.terms: Terms = None  # type: ignore[assignment] - set with the identity, before any handler with a scope
 
     @property
     def caller(self) -> str:
@@ -304,7 +304,7 @@ def endpoint(api: Api, route: Route) -> Handler:
     return handle
 
 
-def frame(api: Api) -> Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]:
+def frame(api: Api) -> Middleware:
     """The one middleware."""
     deps = api.deps
     clock, log, rng, metrics = deps.clock, deps.log, deps.random, deps.metrics
@@ -319,7 +319,7 @@ def frame(api: Api) -> Callable[[web.Request, Handler], Awaitable[web.StreamResp
         code = ""
         try:
             response = await handler(request)
-        except Exception as error:  # noqa: BLE001 - every refusal leaves here as a problem document
+        except Exception as error:  # every refusal leaves here as a problem document
             problem = as_problem(error, request)
             if problem.code == "internal":
                 log.error("request failed", exc_info=error)
@@ -331,13 +331,14 @@ def frame(api: Api) -> Callable[[web.Request, Handler], Awaitable[web.StreamResp
         path, method = (route.path, route.method) if route else ("unmatched", "-")
         api.observe(metrics, path, method, response.status, took)
         line = log.info if response.status >= 400 or took >= SLOW_S else log.debug
-        line("request", route=path, method=method, status=response.status, ms=round(took * 1000, 1), code=code)
+        ms = round(took * 1000, 1)
+        line("request", route=path, method=method, status=response.status, ms=ms, code=code)
         return response
 
     return around
 
 
-def as_problem(error: Exception, request: web.Request) -> Problem:
+def as_problem(error: Exception, request: web.Request) -> Problem:  # noqa: PLR0911 - a table
     """What went wrong, in the words of the table."""
     match error:
         case Problem():

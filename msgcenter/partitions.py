@@ -54,7 +54,12 @@ class Partitions:
                     renewed = self._clock.monotonic()
                     self._adjust(leases.held)
                 await _pause(stop, TTL_S / 3)
-        finally:
+        except asyncio.CancelledError:
+            for task, _ in self._running.values():
+                task.cancel()
+            await asyncio.gather(*(task for task, _ in self._running.values()), return_exceptions=True)
+            raise
+        else:
             await self._stop(list(self._running))
             try:
                 await self._state.lease(self._group, self._owner, [], TTL_S)

@@ -116,12 +116,12 @@ class Records:
         return out
 
 
-def config_folder(path: Path, *, process: str = "", channel: str = "", policy: str = POLICY) -> Path:
+def config_folder(path: Path, *, process: str = "", channel: str = "", policy: str = POLICY, drain: str = "3s") -> Path:
     path.mkdir(parents=True, exist_ok=True)
     (path / "channels.yaml").write_text(f"nowhere:\n  kind: devnull\n  send_timeout: 2s\n{channel}")
     (path / "policy.yaml").write_text(policy)
     (path / "callers.yaml").write_text("crm: {scopes: [send, read], categories: ['*']}\n")
-    (path / "msgcenter.yaml").write_text(f"data: {path / 'data'}\ndrain: 3s\n{process}")
+    (path / "msgcenter.yaml").write_text(f"data: {path / 'data'}\ndrain: {drain}\n{process}")
     return path
 
 

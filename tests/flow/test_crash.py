@@ -87,7 +87,8 @@ def messages() -> list[Any]:
     talk = [
         text(IDS, 50, category="marketing", tier=5, order_key="talk", reference=f"{n}") for n in range(3)
     ]
-    return [*bulk, *talk, text(IDS, 99, category="marketing", tier=5, reference="again")]
+    again = text(IDS, 99, category="marketing", tier=5, reference="again", order_key="again")
+    return [*bulk, *talk, again]
 
 
 def kill(app: App) -> None:
@@ -140,7 +141,7 @@ def script(far_end: FarEnd) -> None:
 async def run_with_crash(tmp_path: Path, at: int, *, after: bool) -> tuple[Doom, FarEnd, Records]:
     far_end, records = FarEnd(), Records()
     script(far_end)
-    folder = config_folder(tmp_path / f"{at}{'a' if after else 'b'}")
+    folder = config_folder(tmp_path / f"{at}{'a' if after else 'b'}", drain="100ms")
     doom = Doom(at, after=after)
     sent = messages()
     await life(folder, far_end, records, doom, sent)

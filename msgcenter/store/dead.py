@@ -1,4 +1,5 @@
-"""Dead letters, which can be listed and replayed, and invalid frames, which can only be looked at."""
+"""Dead letters, which can be listed and replayed, and invalid frames, which can only be looked
+at."""
 
 from __future__ import annotations
 

@@ -1,7 +1,9 @@
-"""The event log: per partition, contiguous positions in commit order, so that a reader's cursor never skips a row.
+"""The event log: per partition, contiguous positions in commit order, so that a reader's cursor
+never skips a row.
 
-Positions are given out while the partition's row in `event_head` is locked, and the lock is let go by the commit: a
-reader that sees position n sees every one before it. Any number of writers may append; they take turns.
+Positions are given out while the partition's row in `event_head` is locked, and the lock is let go
+by the commit: a reader that sees position n sees every one before it. Any number of writers may
+append; they take turns.
 """
 
 from __future__ import annotations
@@ -33,14 +35,17 @@ class Events(Database):
     """Append and read."""
 
     async def append_events(self, partition: int, events: Sequence[Event]) -> int:
-        """Append those whose id is not in the log yet, in order; the partition's last position afterwards.
+        """Append those whose id is not in the log yet, in order; the partition's last position
+        afterwards.
 
-        Raises StoreError also when another writer is just now taking the same id elsewhere: try again.
+        Raises StoreError also when another writer is just now taking the same id elsewhere: try
+        again.
         """
         return (await self.append_many({partition: events}))[partition]
 
     async def append_many(self, batches: Mapping[int, Sequence[Event]]) -> dict[int, int]:
-        """`append_events` for several partitions in one transaction; partition -> its last position."""
+        """`append_events` for several partitions in one transaction; partition -> its last
+        position."""
         unique: dict[str, Event] = {}
         place: dict[str, int] = {}
         for partition in sorted(batches):
@@ -90,9 +95,11 @@ class Events(Database):
     async def read_events(
         self, caller: str | None, cursor: Mapping[int, int], limit: int = 100
     ) -> EventPage:
-        """Up to `limit` events after `cursor`, of one caller or (None) of all; in order within each partition.
+        """Up to `limit` events after `cursor`, of one caller or (None) of all; in order within each
+        partition.
 
-        An empty page means that there is nothing new. Partitions that the cursor does not name start at their first.
+        An empty page means that there is nothing new. Partitions that the cursor does not name
+        start at their first.
         """
         heads = await self.event_heads()
         positions = {**dict.fromkeys(heads, 0), **cursor}

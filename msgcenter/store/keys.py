@@ -78,7 +78,8 @@ class Keys(Database):
     async def audit(
         self, who: str, what: str, target: str, detail: Mapping[str, Any], at: int
     ) -> None:
-        """Write down that `who` (a caller, key or operator) did `what` to `target`; `detail` is a JSON object."""
+        """Write down that `who` (a caller, key or operator) did `what` to `target`; `detail` is a
+        JSON object."""
         values = {"at": at, "who": clean(who), "what": clean(what), "target": clean(target)}
         row = {**values, "detail": dict(detail)}
 

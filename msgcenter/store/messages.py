@@ -1,4 +1,5 @@
-"""The message store: one row for each message, one for each record of it; what `GET /v1/messages` reads."""
+"""The message store: one row for each message, one for each record of it; what `GET /v1/messages`
+reads."""
 
 from __future__ import annotations
 
@@ -32,7 +33,8 @@ class Messages(Database):
     """Write records, read messages."""
 
     async def write_records(self, records: Sequence[Record], policy: ContentPolicy) -> None:
-        """Store records and bring their messages up to date, in one transaction; repeats and late ones do no harm."""
+        """Store records and bring their messages up to date, in one transaction; repeats and late
+        ones do no harm."""
         if not records:
             return
         insert_records = self._insert(record).on_conflict_do_nothing()

@@ -1,10 +1,13 @@
-"""Records as rows: what each says of its message, ranked so that repeats and late ones can be merged in any order.
+"""Records as rows: what each says of its message, ranked so that repeats and late ones can be
+merged in any order.
 
-Records may come twice and out of order, so every column is the maximum over the records seen, never "the last one":
+Records may come twice and out of order, so every column is the maximum over the records seen, never
+"the last one":
 
 - `status_order` ranks a record's word on the status: first whether it says delivered or read (good
   news counts whatever step it comes from), then step, attempt, evidence (pending < sent < unknown
-  < other final < undelivered), final, pipeline, time, and a hash of the id so that no two are equal;
+  < other final < undelivered), final, pipeline, time, and a hash of the id so that no two are
+  equal;
 - `envelope_order` ranks what a record knows of the message itself (channel, account, person …):
   step, attempt, pipeline, time. A receipt knows nothing of that kind; one that comes first makes a
   row with `known` false.
@@ -200,7 +203,8 @@ def _stub(item: Record) -> dict[str, Any]:
 
 
 def merged(records: Sequence[Record], policy: ContentPolicy) -> list[dict[str, Any]]:
-    """One row for each message spoken of, sorted by id so that two writers never wait in a circle."""
+    """One row for each message spoken of, sorted by id so that two writers never wait in a
+    circle."""
     rows: dict[str, dict[str, Any]] = {}
     for item in records:
         envelope = item.envelope

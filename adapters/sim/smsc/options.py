@@ -19,7 +19,7 @@ class Options(BaseModel):
 
     protocol: Literal["cmpp2", "cmpp3"] = Field("cmpp3", description="highest version served")
     host: str = Field("127.0.0.1", description="address to listen on")
-    port: int = Field(7890, ge=0, le=65535, description="port to listen on; 0 picks a free one")
+    port: int = Field(0, ge=0, le=65535, description="0 picks a free one")
     account: str = Field("901234", max_length=6, description="SP_Id that may log in")
     secret: str = Field("sandbox", description="shared secret of the account")
     window: int = Field(16, ge=1, description="unanswered requests allowed per direction")

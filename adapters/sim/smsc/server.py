@@ -19,6 +19,7 @@ from adapters.sim.smsc.submits import Submits, Submitted
 from msgcenter.clock import Clock, Random, SystemClock
 from msgcenter.simulator import Journal
 from protocols.cmpp import pdu as p
+from protocols.cmpp.encode import encode
 from protocols.sms import text as sms_text
 
 _TICK = 0.05
@@ -151,7 +152,8 @@ class Smsc:
         with a 16-bit reference if `wide`).
 
         Returns once every part is acknowledged or given up: `{"ids": [hex], "parts": n,
-        "delivered": bool}`. While nobody is connected it waits.
+        "delivered": bool}`. Raises ValueError for a number over 21 digits or a text over 255
+        parts. While nobody is connected it waits.
         """
         fmt = sms_text.choose(text)
         self._mo_reference += 1
@@ -167,6 +169,7 @@ class Smsc:
                 msg_fmt=fmt,
                 udhi=part.udhi,
             )
+            encode(deliver, p.V20, 1)  # numbers that do not fit are the caller's fault, now
             batch.append(Outgoing(deliver, done=loop.create_future()))
         ids = [f"{outgoing.deliver.msg_id:016x}" for outgoing in batch]
         if shuffle:

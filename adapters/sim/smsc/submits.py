@@ -135,7 +135,7 @@ class Submits:
 
     def _verdict_on(self, recipient: str) -> int:
         """One bad number fails the whole submit."""
-        if not recipient.removeprefix("+").isdecimal():
+        if len(recipient) > 21 or not recipient.removeprefix("+").isdecimal():
             return p.RESULT_DEST_TERMINAL
         refuse = self._faults.refuse
         return (by_prefix(refuse, recipient) or p.RESULT_OK) if refuse else p.RESULT_OK
@@ -272,13 +272,7 @@ class Submits:
         if then is None and faults.drop_reports and rng.random() < faults.drop_reports:
             self._counters["reports_dropped"] += 1
             return
-        stat = by_prefix(faults.stat_by_number, recipient) if faults.stat_by_number else None
-        if stat is None:
-            stats = faults.stats
-            if len(stats) == 1:
-                stat = next(iter(stats))
-            else:
-                stat = rng.choices(list(stats), list(stats.values()))[0]
+        stat = self._stat(recipient)
         version = session.link.version
         if faults.report_width:
             version = p.V30 if faults.report_width == 71 else p.V20
@@ -299,3 +293,15 @@ class Submits:
         if faults.duplicate_reports and rng.random() < faults.duplicate_reports:
             self._counters["reports_duplicated"] += 1
             self._outbox.add(Outgoing(deliver, session.number, cross), at)
+
+    def _stat(self, recipient: str) -> str:
+        """By number where a switch says so, else drawn by weight."""
+        faults = self._faults
+        if faults.stat_by_number:
+            chosen = by_prefix(faults.stat_by_number, recipient)
+            if chosen is not None:
+                return chosen
+        stats = faults.stats
+        if len(stats) > 1:
+            return self._rng.choices(list(stats), list(stats.values()))[0]
+        return next(iter(stats), "DELIVRD")

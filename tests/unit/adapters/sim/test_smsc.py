@@ -266,13 +266,14 @@ async def test_refused_by_number_prefix_and_by_fault_of_the_sender() -> None:
         client.submit("13800138001")
         client.submit("13900139000", "13800138000")
         client.submit("not a number")
+        client.submit("1" * 22)
         wide = p.Submit((NUMBER,), bytes(141), "1065", "901234")
         client.link.submit(wide, client.now)
         client.link.submit(p.Submit(("139",), b"", "1065", "999999"), client.now)
         client.flush()
         client.submit("13900139000")
-        await client.until(lambda: len(client.answers) == 7)
-        assert [a.result for a in client.answers] == [9, 10, 9, 13, 6, 11, 0]
+        await client.until(lambda: len(client.answers) == 8)
+        assert [a.result for a in client.answers] == [9, 10, 9, 13, 13, 6, 11, 0]
         assert sim.received_parts == 1 and len(sim.submits) == 1
 
 
@@ -490,6 +491,7 @@ async def test_control_by_name() -> None:
             ("faults", {"refused": {}}, "no such switch: refused"),
             ("faults", {"half_open": "perhaps"}, "half_open"),
             ("explode", {}, "no such command"),
+            ("mo", {"sender": "1" * 22, "destination": "10657", "text": "R"}, "source"),
         ]
         for command, args, named in wrong:
             asked: Awaitable[Any] = sim.control(command, args)

@@ -4,14 +4,17 @@ suite and the sandbox.
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, ClassVar, cast
 
 from adapters.devnull import DevNull, DevNullSettings
 from adapters.platform import Platform, PlatformSettings
 from adapters.sim.platform import PlatformOptions, PlatformSim
+from adapters.sim.smsc import Options, Smsc
+from adapters.sms import Sms, SmsSettings
 from msgcenter.adapter import Dispatch, Port, Subscriber
 from msgcenter.rig import kept
 from msgcenter.simulator import Journal
@@ -152,5 +155,90 @@ class PlatformRig:
             adapter = Platform(settings, cast(Port, _Subscribed(port, known)))
             async with kept(adapter):
                 yield _PlatformRunning(adapter, far)
+        finally:
+            await far.stop()
+
+
+class _SmsRunning:
+    def __init__(self, adapter: Sms, far: Smsc) -> None:
+        self.adapter = adapter
+        self.far = far
+        self._ids: dict[str, str] = {}
+        self._losing = False
+        far.journal.watch(self._taken)
+
+    def dispatch(self, number: int) -> Dispatch:
+        digits = f"138{number:08d}"
+        item = dispatch_of(number, Address("tel", f"+86{digits}"), Text(f"您有第{number}条通知"))
+        self._ids[digits] = item.envelope.id
+        return item
+
+    def refused(self, number: int) -> Dispatch:
+        digits = f"139{number:08d}"
+        item = dispatch_of(number, Address("tel", f"+86{digits}"), Text("您好"))
+        self._ids[digits] = item.envelope.id
+        return item
+
+    def received(self) -> Sequence[str]:
+        return [self._ids[entry["recipient"]] for entry in self.far.journal.entries()]
+
+    async def unplug(self) -> None:
+        await self.far.stop()
+        async with asyncio.timeout(5):
+            while self.adapter.links_up:  # noqa: ASYNC110 - a few milliseconds, in a rig
+                await asyncio.sleep(0.005)
+
+    async def plug(self) -> None:
+        await self.far.start()
+
+    async def lose_answer(self) -> None:
+        self._losing = True
+        self.far.faults.drop_responses = 1.0
+
+    def _taken(self, _entry: Mapping[str, Any]) -> None:
+        if self._losing:  # the answer follows in this very turn of the loop
+            self._losing = False
+            asyncio.get_running_loop().call_soon(self._answer_again)
+
+    def _answer_again(self) -> None:
+        self.far.faults.drop_responses = 0.0
+
+    async def say(self, text: str) -> None:
+        while True:
+            done = await self.far.inject_mo("13800000001", "106900001", text)
+            if done["delivered"]:
+                return
+
+
+class SmsRig:
+    """Rig of `sms` over CMPP 3.0; numbers that begin with 139 are refused."""
+
+    kind: ClassVar[str] = "sms"
+
+    def settings(self) -> dict[str, Any]:
+        return {
+            "protocol": "cmpp3",
+            "host": "127.0.0.1",
+            "port": 7890,
+            "account": "901234",
+            "secret": "sandbox",
+            "src": "106900001",
+            "connections": 2,
+            "response_timeout_s": 1.0,
+            "reconnect_min_s": 0.05,
+            "reconnect_max_s": 0.5,
+        }
+
+    @asynccontextmanager
+    async def run(self, port: Port) -> AsyncIterator[_SmsRunning]:
+        options = Options.model_validate({"port": 0, "report_delay": 0.01})
+        far = Smsc(options, Journal())
+        far.faults.refuse["139"] = 13
+        await far.start()
+        try:
+            settings = SmsSettings.model_validate({**self.settings(), "port": far.port})
+            adapter = Sms(settings, port)
+            async with kept(adapter):
+                yield _SmsRunning(adapter, far)
         finally:
             await far.stop()

@@ -1,7 +1,9 @@
-"""Strict JSON: a body becomes a model or a list of faults; repeated keys, NaN and needless depth are refused although pydantic would let them pass.
+"""Strict JSON: a body becomes a model or a list of faults; repeated keys, NaN and needless depth
+are refused although pydantic would let them pass.
 
-The fast way costs one pydantic pass: every key of a valid body is a declared field, so a body has no repeated key when
-it holds exactly as many `"…":` as fields were set. Only when the counts differ is it read a second time, exactly.
+The fast way costs one pydantic pass: every key of a valid body is a declared field, so a body has
+no repeated key when it holds exactly as many `"…":` as fields were set. Only when the counts differ
+is it read a second time, exactly.
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ _KEYS = re.compile(rb'(?<!\\)"[ \t\r\n]*:')
 
 
 class Invalid(Exception):
-    """The body is JSON but not this model: `faults` says why, `data` is the parsed body (a dict or another value)."""
+    """The body is JSON but not this model: `faults` says why, `data` is the parsed body (a dict or
+    another value)."""
 
     def __init__(self, faults: list[Fault], data: Any) -> None:
         super().__init__(f"{len(faults)} faults")
@@ -33,7 +36,8 @@ class Invalid(Exception):
 
 
 def read_model(model: type[M], body: bytes) -> M:
-    """The body as `model`. Raises Problem (not JSON, repeated key, too deep) or Invalid (wrong fields)."""
+    """The body as `model`. Raises Problem (not JSON, repeated key, too deep) or Invalid (wrong
+    fields)."""
     try:
         value = model.model_validate_json(body)
     except ValidationError as error:
@@ -44,7 +48,8 @@ def read_model(model: type[M], body: bytes) -> M:
 
 
 def read_json(body: bytes) -> Any:
-    """Any JSON value, exactly: raises Problem for bytes that are not UTF-8 JSON, NaN, a repeated key, deep nesting."""
+    """Any JSON value, exactly: raises Problem for bytes that are not UTF-8 JSON, NaN, a repeated
+    key, deep nesting."""
     try:
         return json.loads(body.decode(), object_pairs_hook=_pairs, parse_constant=_constant)
     except RecursionError as error:
@@ -107,9 +112,9 @@ def faults_of(error: ValidationError, model: type[BaseModel]) -> list[Fault]:
     return [_fault(detail, model) for detail in details[:MAX_FAULTS]]
 
 
-def _fault(detail: ErrorDetails, model: type[BaseModel]) -> Fault:
+def _fault(detail: ErrorDetails, model: type[BaseModel]) -> Fault:  # noqa: PLR0911 - a table
     kind = detail["type"]
-    loc = _visible(detail["loc"])
+    loc = detail["loc"]
     field = dotted(loc)
     value = detail.get("input", "")
     facts: Mapping[str, Any] = detail.get("ctx") or {}
@@ -163,18 +168,6 @@ _TYPES = {
     "float_type": "a number",
     "finite_number": "a finite number",
 }
-
-
-def _visible(loc: Sequence[str | int]) -> list[str | int]:
-    """The place as the caller wrote it: pydantic puts the tag of a discriminated union into it."""
-    out: list[str | int] = []
-    for part in loc:
-        if out and out[-1] == "content" and part == "text" and len(loc) > len(out) + 1:
-            continue
-        if out and out[-1] == "content" and part == "text" and loc[-1] == "text" and len(loc) == 2:
-            continue
-        out.append(part)
-    return out
 
 
 def dotted(loc: Sequence[str | int]) -> str:

@@ -1,4 +1,5 @@
-"""Terms: what one caller may send under one configuration, compiled once, so that a request costs a dictionary look-up."""
+"""Terms: what one caller may send under one configuration, compiled once, so that a request costs a
+dictionary look-up."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ _OF_A_CUSTOMER = ("customer", "tel", "wecom", "kf", "gridapp")
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How a message may go: kinds in order, the account (may be empty), tier, validity in milliseconds."""
+    """How a message may go: kinds in order, the account (may be empty), tier, validity in
+    milliseconds."""
 
     kinds: tuple[str, ...]
     account: str

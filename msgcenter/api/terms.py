@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from msgcenter.adapter import Spec
 from msgcenter.api.problems import Fault, Problem
@@ -28,8 +29,7 @@ class Plan:
     life_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
+class Wish(NamedTuple):
     """What a request says about its way; None = nothing said, or said wrongly elsewhere."""
 
     scheme: str | None

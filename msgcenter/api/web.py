@@ -17,6 +17,7 @@ from pydantic import BaseModel
 
 from msgcenter.api.accept import fingerprint
 from msgcenter.api.auth import Identity
+from msgcenter.api.models import Body
 from msgcenter.api.problems import Fault, Language, Problem, language_of, refused
 from msgcenter.api.strict import Invalid, read_model
 from msgcenter.bus import BusBlocked, BusError
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from msgcenter.api.app import Api
     from msgcenter.api.terms import Terms
 
-M = TypeVar("M", bound=BaseModel)
+M = TypeVar("M", bound=Body)
 
 TRACE = web.RequestKey("trace", str)
 KEY_LEASE_S = 10.0

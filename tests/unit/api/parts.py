@@ -176,7 +176,7 @@ class Parts:
         await self.store.migrate()
         loaded = load(
             config,
-            settings_models={kind: Settings for kind in SPECS},
+            settings_models=dict.fromkeys(SPECS, Settings),
             env={},
             clock=self.clock,
         )

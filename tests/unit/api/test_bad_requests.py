@@ -1,4 +1,5 @@
-"""Every bad request answers a problem document that names field, value and remedy, and all faults at once."""
+"""Every bad request answers a problem document that names field, value and remedy, and all faults
+at once."""
 
 from __future__ import annotations
 

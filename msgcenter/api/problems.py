@@ -20,6 +20,8 @@ from msgcenter.api.texts import CODES, FIELD_CODES
 Language = Literal["en", "zh"]
 MAX_VALUE = 120
 MEDIA_TYPE = "application/problem+json"
+#: A fault without a value: the field is not there.
+ABSENT = object()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -27,13 +29,12 @@ class Fault:
     """One wrong field. `code`: a key of texts.FIELD_CODES; `facts` fill the placeholders of its
     texts.
 
-    `value` is echoed to the caller, shortened; it is never logged. The empty string means: nothing
-    to show.
+    `value` is echoed to the caller, shortened; it is never logged.
     """
 
     field: str
     code: str
-    value: object = ""
+    value: object = ABSENT
     facts: Mapping[str, object] = dataclasses.field(default_factory=dict)
 
     def render(self, language: Language) -> dict[str, Any]:
@@ -47,7 +48,7 @@ class Fault:
             (text.detail_zh, text.remedy_zh) if language == "zh" else (text.detail, text.remedy)
         )
         out["detail"] = detail.format_map(facts)
-        if self.value != "":
+        if self.value is not ABSENT:
             out["value"] = _short(self.value)
         out["remedy"] = remedy.format_map(facts)
         return out
@@ -165,6 +166,8 @@ def page(code: str, language: Language) -> str | None:
 def _short(value: object) -> object:
     """A value as the problem may echo it: scalars as they are, text cut, anything else as shortened
     JSON."""
+    if value is ABSENT:
+        return ""
     if value is None or isinstance(value, bool | int | float):
         return value
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)

@@ -117,7 +117,7 @@ def _fault(detail: ErrorDetails, model: type[BaseModel]) -> Fault:  # noqa: PLR0
     kind = detail["type"]
     loc = detail["loc"]
     field = dotted(loc)
-    value = detail.get("input", "")
+    value = detail.get("input")
     facts: Mapping[str, Any] = detail.get("ctx") or {}
     if kind == "missing":
         return Fault(field, "missing", facts={"name": loc[-1] if loc else ""})

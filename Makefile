@@ -97,7 +97,8 @@ $(VENV)/place:
 	if ! "$$python" -c 'import ensurepip' 2>/dev/null && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
 		echo "  Debian keeps venv in a package of its own: apt-get install python3-venv"
 		export DEBIAN_FRONTEND=noninteractive
-		{ apt-get -qq update && apt-get -qq install -y --no-install-recommends python3-venv; } >/dev/null || true
+		said=$$({ apt-get -qq update && apt-get -qq install -y --no-install-recommends python3-venv; } 2>&1) ||
+			printf '%s\n' "$$said" >&2
 	fi
 	if ! "$$python" -c 'import ensurepip' 2>/dev/null; then
 		echo "$$python cannot make virtual environments: its ensurepip is missing."

@@ -89,7 +89,7 @@ class ManualClock:
 
 def system_random() -> Random:
     """Jitter and sampling; secrets come from the `secrets` module where they are made."""
-    return random.Random(os.urandom(16))
+    return random.Random(os.urandom(16))  # noqa: S311 - jitter, not secrets
 
 
 def base32(number: int, width: int) -> str:
@@ -133,6 +133,4 @@ class IdFactory:
 
     def new(self, prefix: str, shard_key: str = "") -> str:
         shard = shard_of(shard_key) if shard_key else 0
-        return (
-            f"{prefix}_{base32(self._clock.now_ms(), 10)}{base32(shard, 2)}{base32(self._rng.getrandbits(70), 14)}"
-        )
+        return f"{prefix}_{base32(self._clock.now_ms(), 10)}{base32(shard, 2)}{base32(self._rng.getrandbits(70), 14)}"

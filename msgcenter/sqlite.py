@@ -7,7 +7,7 @@ arrives while a commit runs forms the next transaction, so a lone caller waits f
 from __future__ import annotations
 
 import asyncio
-import os
+
 import queue
 import sqlite3
 import threading
@@ -48,7 +48,9 @@ class Writer:
             raise sqlite3.DatabaseError(f"{path}: {problem}; restore this file from a backup")
         db.executescript(schema)
         self._db = db
-        self._thread = threading.Thread(target=self._loop, name=f"sqlite {os.path.basename(self.path)}", daemon=True)  # noqa: PTH119 - may be ":memory:"
+        self._thread = threading.Thread(
+            target=self._loop, name=f"sqlite {Path(self.path).name}", daemon=True
+        )
         self._thread.start()
 
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
@@ -108,7 +110,9 @@ class Writer:
             with suppress(sqlite3.Error):
                 db.execute("ROLLBACK")
             done = [(job, None, error) for job in batch]
-        by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], Any, BaseException | None]]] = {}
+        by_loop: dict[
+            asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], Any, BaseException | None]]
+        ] = {}
         for (_, loop, future), result, failure in done:
             by_loop.setdefault(loop, []).append((future, result, failure))
         for loop, answers in by_loop.items():

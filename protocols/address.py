@@ -11,7 +11,9 @@ from dataclasses import dataclass
 
 from protocols.errors import Malformed
 
-SCHEMES = frozenset({"tel", "wecom", "kf", "staff", "gridapp", "role", "group", "customer", "caller"})
+SCHEMES = frozenset(
+    {"tel", "wecom", "kf", "staff", "gridapp", "role", "group", "customer", "caller"}
+)
 MAX_VALUE = 256
 _VALUE = re.compile(r"[^\s\x00-\x1f\x7f]+")
 _E164 = re.compile(r"\+[1-9]\d{4,17}")
@@ -35,9 +37,13 @@ class Address:
         """
         scheme, colon, value = text.partition(":")
         if not colon or scheme not in SCHEMES:
-            raise Malformed(f"address {text[:40]!r}: needs one of the schemes {', '.join(sorted(SCHEMES))}")
+            raise Malformed(
+                f"address {text[:40]!r}: needs one of the schemes {', '.join(sorted(SCHEMES))}"
+            )
         if len(value) > MAX_VALUE or not _VALUE.fullmatch(value):
-            raise Malformed(f"address scheme {scheme}: the value must be 1-{MAX_VALUE} characters without blanks")
+            raise Malformed(
+                f"address scheme {scheme}: the value must be 1-{MAX_VALUE} characters without blanks"
+            )
         if scheme == "tel" and not _E164.fullmatch(value):
             raise Malformed("address scheme tel: needs a number such as tel:+8613800138000")
         return cls(scheme, value)

@@ -1,4 +1,4 @@
-"""Envelope: the one message type of the whole system; frozen, typed, with exactly one recipient; and Record, what is written down about each of its outcomes."""
+"""Envelope: the one message type, frozen, typed, with exactly one recipient; Record: what is written down about each outcome."""
 
 from __future__ import annotations
 
@@ -87,16 +87,22 @@ class Envelope:
 
     def token(self) -> str:
         """What an idempotent far end recognises a repeat by: 26 base32 characters of (message, step, attempt)."""
-        return hashed(self.id, self.step, self.attempt if self.token_of < 0 else self.token_of, "token")
+        return hashed(
+            self.id, self.step, self.attempt if self.token_of < 0 else self.token_of, "token"
+        )
 
-    def again(self, *, counts: bool, token_of: int = -1, possibly_duplicate: bool | None = None) -> Envelope:
+    def again(
+        self, *, counts: bool, token_of: int = -1, possibly_duplicate: bool | None = None
+    ) -> Envelope:
         """The same message for its next pass; `counts` when the pass uses up a try of the retry budget."""
         return replace(
             self,
             attempt=self.attempt + 1,
             tries=self.tries + (1 if counts else 0),
             token_of=token_of,
-            possibly_duplicate=self.possibly_duplicate if possibly_duplicate is None else possibly_duplicate,
+            possibly_duplicate=self.possibly_duplicate
+            if possibly_duplicate is None
+            else possibly_duplicate,
         )
 
 

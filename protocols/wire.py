@@ -42,7 +42,9 @@ Check = Callable[[Any], Any]
 
 
 def _refuse_ext(code: int, data: bytes) -> NoReturn:
-    raise Malformed(f"msgpack extension type {code} ({len(data)} octets): not part of the wire format")
+    raise Malformed(
+        f"msgpack extension type {code} ({len(data)} octets): not part of the wire format"
+    )
 
 
 def _refuse_map(pairs: object) -> NoReturn:
@@ -115,7 +117,9 @@ def _strs(value: Any) -> tuple[str, ...]:
 def _one_of(allowed: frozenset[str]) -> Check:
     def check(value: Any) -> str:
         if type(value) is not str or value not in allowed:
-            raise Malformed(f"expected one of {', '.join(sorted(allowed))}, got {str(value)[:40]!r}")
+            raise Malformed(
+                f"expected one of {', '.join(sorted(allowed))}, got {str(value)[:40]!r}"
+            )
         return value
 
     return check
@@ -156,7 +160,9 @@ def _fields(name: str, make: Callable[..., Any], checks: Sequence[Check], requir
     return check
 
 
-def _union(name: str, members: Sequence[tuple[type, str, Check]]) -> tuple[Callable[[Any], list[Any]], Check]:
+def _union(
+    name: str, members: Sequence[tuple[type, str, Check]]
+) -> tuple[Callable[[Any], list[Any]], Check]:
     """(to wire, from wire) of a closed union: `[tag, field, …]`."""
     tags = {cls: tag for cls, tag, _ in members}
     checks = {tag: check for _, tag, check in members}
@@ -239,10 +245,34 @@ def _envelope_to(e: Envelope) -> list[Any]:
 _envelope = _fields(
     "envelope",
     Envelope,
-    # fmt: off
-    [_str, _str, _address, _str, _int, _payload, _int, _str, _address_or_none, _bool, _str, _strs, _str, _int, _int,
-     _int, _int, _str, _int, _int, _str, _str, _str, _str, _bool, _str],
-    # fmt: on
+    [
+        _str,
+        _str,
+        _address,
+        _str,
+        _int,
+        _payload,
+        _int,
+        _str,
+        _address_or_none,
+        _bool,
+        _str,
+        _strs,
+        _str,
+        _int,
+        _int,
+        _int,
+        _int,
+        _str,
+        _int,
+        _int,
+        _str,
+        _str,
+        _str,
+        _str,
+        _bool,
+        _str,
+    ],
     7,
 )
 
@@ -291,7 +321,21 @@ def _record_to(r: Record) -> list[Any]:
 _record = _fields(
     "record",
     Record,
-    [_str, _int, _str, _envelope, _outcome, _list_of(_decision), _str, _int, _int, _str, _str, _str, _bool],
+    [
+        _str,
+        _int,
+        _str,
+        _envelope,
+        _outcome,
+        _list_of(_decision),
+        _str,
+        _int,
+        _int,
+        _str,
+        _str,
+        _str,
+        _bool,
+    ],
     5,
 )
 
@@ -300,7 +344,9 @@ def seal(item: Item) -> bytes:
     """One item as bytes. Raises Malformed when it is larger than an item may be."""
     data = _PACK(["e", _envelope_to(item)] if type(item) is Envelope else ["r", _record_to(item)])  # type: ignore[arg-type]
     if len(data) > MAX_ITEM:
-        raise Malformed(f"item of {len(data)} octets: at most {MAX_ITEM}; send large content as media")
+        raise Malformed(
+            f"item of {len(data)} octets: at most {MAX_ITEM}; send large content as media"
+        )
     return data  # type: ignore[no-any-return]
 
 
@@ -332,7 +378,7 @@ def pack_frame(sealed: Sequence[bytes]) -> bytes:
     """Join 1-100 sealed items into a frame. Raises ValueError when the caller put in more than a frame holds."""
     if not 1 <= len(sealed) <= MAX_ITEMS:
         raise ValueError(f"{len(sealed)} items: a frame holds 1-{MAX_ITEMS}")
-    body = bytes([VERSION]) + _PACK(list(sealed))
+    body: bytes = bytes([VERSION]) + _PACK(list(sealed))
     if len(body) > MAX_FRAME:
         raise ValueError(f"frame of {len(body)} octets: at most {MAX_FRAME}")
     return body
@@ -341,7 +387,9 @@ def pack_frame(sealed: Sequence[bytes]) -> bytes:
 def unpack_frame(body: bytes) -> list[bytes]:
     """The sealed items of a frame, unread. Raises Malformed."""
     if not body or body[0] != VERSION:
-        raise Malformed(f"frame version {body[0] if body else 'none'}: this release reads {VERSION}")
+        raise Malformed(
+            f"frame version {body[0] if body else 'none'}: this release reads {VERSION}"
+        )
     if len(body) > MAX_FRAME:
         raise Malformed(f"frame of {len(body)} octets: at most {MAX_FRAME}")
     items = _unpack(body[1:])

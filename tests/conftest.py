@@ -13,7 +13,7 @@ import itertools
 import os
 import secrets
 from collections.abc import Iterator
-from functools import cache
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -21,20 +21,51 @@ import pytest
 from tests.provision import provide
 from tests.servers import PostgresServer, RabbitNode, RedisServer
 
-_REAL_FIXTURES = {"rabbit", "redis_server", "postgres", "own_rabbit", "own_redis", "own_postgres"}
+#: Fixtures that start a server, and which.
+_STARTS = {
+    "rabbit": "rabbit",
+    "own_rabbit": "rabbit",
+    "redis_server": "redis",
+    "own_redis": "redis",
+    "postgres": "postgres",
+    "own_postgres": "postgres",
+}
 _numbers = itertools.count(1)
-_reason = cache(provide)  # a failed installation is not tried again for every test
+#: Why a server cannot be had, None when it can: asked once a session.
+_reasons: dict[str, str | None] = {}
+
+
+def _servers_of(item: pytest.Item) -> set[str]:
+    return {_STARTS[name] for name in getattr(item, "fixturenames", ()) if name in _STARTS}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark `real` whatever uses a real server, so that `-m 'not real'` is the quick run."""
     for item in items:
-        if _REAL_FIXTURES & set(getattr(item, "fixturenames", ())):
+        if _servers_of(item):
             item.add_marker(pytest.mark.real)
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Install what the chosen tests need before the first starts, outside any test timeout."""
+    if session.config.option.collectonly:
+        return
+    capture = session.config.pluginmanager.getplugin("capturemanager")
+    with capture.global_and_fixture_disabled() if capture else nullcontext():
+        for server in sorted(set().union(*map(_servers_of, session.items))):
+            _reasons[server] = provide(server)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say loudly what was skipped for want of a server."""
+    for reason in sorted(reason for reason in _reasons.values() if reason):
+        terminalreporter.write_line(f"!! NO REAL SERVER, its tests did not run: {reason}", red=True)
+
+
 def _require(server: str) -> None:
-    reason = _reason(server)
+    if server not in _reasons:  # asked for by name while the test runs
+        _reasons[server] = provide(server)
+    reason = _reasons[server]
     if reason is None:
         return
     if os.environ.get("MSGCENTER_REQUIRE_REAL") == "1":

@@ -119,7 +119,9 @@ class Bus(Protocol):
         """Return when every frame is durable in every queue of its key. Raises Unroutable, BusBlocked, BusError."""
         ...
 
-    def consume(self, queue: Queue, *, max_batch: int, max_wait: float) -> AbstractAsyncContextManager[Lease]:
+    def consume(
+        self, queue: Queue, *, max_batch: int, max_wait: float
+    ) -> AbstractAsyncContextManager[Lease]:
         """Lease up to `max_batch` frames, waiting at most `max_wait` seconds for the first; may lease none.
 
         A connection that is away counts as none: the block waits `max_wait` and returns empty.

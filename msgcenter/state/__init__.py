@@ -140,7 +140,9 @@ class Snapshot:
     exists: bool = False
     meta: bytes = b""
     view: str = ""
-    deliveries: Mapping[tuple[int, int], Mapping[int, tuple[Evidence, str, int]]] = field(default_factory=dict)
+    deliveries: Mapping[tuple[int, int], Mapping[int, tuple[Evidence, str, int]]] = field(
+        default_factory=dict
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,11 @@
-"""One database, two dialects: connections, transactions, one writer on SQLite with group commit, and errors made plain.
+"""One database, two dialects: connections, transactions, one writer on SQLite with group commit,
+and errors made plain.
 
-SQLite allows one writer: all writes of this process go through one connection; work that arrives while a transaction
-commits forms the next one, each in its own savepoint, so that a hundred small writes share one fsync and none ever
-meets "database is locked". Readers have their own connections and, thanks to WAL, wait for nobody.
-PostgreSQL runs every piece of work in its own transaction on a pooled connection.
+SQLite allows one writer: all writes of this process go through one connection; work that arrives
+while a transaction commits forms the next one, each in its own savepoint, so that a hundred small
+writes share one fsync and none ever meets "database is locked". Readers have their own connections
+and, thanks to WAL, wait for nobody. PostgreSQL runs every piece of work in its own transaction on a
+pooled connection.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from msgcenter.clock import Clock
 from msgcenter.store import StoreError, migrate
+from msgcenter.store.rows import clean
 
 T = TypeVar("T")
 Work = Callable[[AsyncConnection], Awaitable[T]]
@@ -55,7 +58,8 @@ def plain_errors() -> Iterator[None]:
 
 
 def _plain_url(url: str) -> tuple[str, bool]:
-    """(SQLAlchemy's async URL, is SQLite) of `sqlite:///path` or `postgresql://user@host/db`. Raises ValueError."""
+    """(SQLAlchemy's async URL, is SQLite) of `sqlite:///path` or `postgresql://user@host/db`.
+    Raises ValueError."""
     parsed = make_url(url)
     backend = parsed.get_backend_name()
     if backend == "sqlite":
@@ -72,7 +76,8 @@ def _plain_url(url: str) -> tuple[str, bool]:
 
 
 def _on_sqlite(engine: Engine, begin: str, *pragmas: str) -> None:
-    """The driver's own idea of transactions is switched off: we say BEGIN, so that DDL and savepoints work as written."""
+    """The driver's own idea of transactions is switched off: we say BEGIN, so that DDL and
+    savepoints work as written."""
 
     def connected(connection: Any, _: Any) -> None:
         connection.isolation_level = None
@@ -83,11 +88,6 @@ def _on_sqlite(engine: Engine, begin: str, *pragmas: str) -> None:
 
     event.listen(engine, "connect", connected)
     event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
-
-
-def clean(value: str) -> str:
-    """A text that PostgreSQL can hold: it refuses NUL."""
-    return value.replace("\x00", "\ufffd") if "\x00" in value else value
 
 
 def rows_of(values: Sequence[Any]) -> list[dict[str, Any]]:
@@ -128,7 +128,8 @@ class Taken(Protocol):
 
 @dataclass(slots=True)
 class _TakenInTransaction:
-    """PostgreSQL: the lock is a row lock of this connection's transaction, which dies with the process."""
+    """PostgreSQL: the lock is a row lock of this connection's transaction, which dies with the
+    process."""
 
     connection: AsyncConnection
     rows: Sequence[Row[Any]] = ()
@@ -147,7 +148,8 @@ class _TakenInTransaction:
 
 @dataclass(slots=True)
 class _TakenInProcess:
-    """SQLite: one process has the file, so a lock of this process does, and the writer stays free meanwhile."""
+    """SQLite: one process has the file, so a lock of this process does, and the writer stays free
+    meanwhile."""
 
     database: Database
     rows: Sequence[Row[Any]] = ()
@@ -180,7 +182,7 @@ class Database:
         self._loop: asyncio.Task[None] | None = None
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
-    # -- life -----------------------------------------------------------------------------------------------------------
+    # -- life --------------------------------------------------------------------------------------
 
     async def open(self) -> None:
         """Connect. Raises StoreError. Call `migrate` next; the tables are not made here."""
@@ -209,7 +211,8 @@ class Database:
                 connect_args={
                     "timeout": CONNECT_S,
                     "command_timeout": COMMAND_S,
-                    # A process that hangs inside a transaction must not keep its row locks for ever.
+                    # A process that hangs inside a transaction must not keep its row locks for
+                    # ever.
                     "server_settings": {
                         "application_name": "msgcenter",
                         "idle_in_transaction_session_timeout": "60000",
@@ -237,7 +240,8 @@ class Database:
                 await cast(AsyncEngine, engine).dispose()
 
     async def migrate(self) -> None:
-        """Bring the tables to this release; several processes may call it at once. Raises StoreError."""
+        """Bring the tables to this release; several processes may call it at once. Raises
+        StoreError."""
         with plain_errors():
             async with self._engine(self._writer).begin() as connection:
                 await connection.run_sync(migrate.upgrade)
@@ -252,7 +256,7 @@ class Database:
         async with self._read() as connection:
             await connection.execute(text("SELECT 1"))
 
-    # -- for the subjects -----------------------------------------------------------------------------------------------
+    # -- for the subjects --------------------------------------------------------------------------
 
     @staticmethod
     def _engine(engine: AsyncEngine | None) -> AsyncEngine:
@@ -268,7 +272,8 @@ class Database:
                 yield connection
 
     async def _write(self, work: Work[T]) -> T:
-        """Run `work` in a transaction; when this returns it is durable. Raises StoreError, or what `work` raised."""
+        """Run `work` in a transaction; when this returns it is durable. Raises StoreError, or what
+        `work` raised."""
         if not self.is_sqlite:
             with plain_errors():
                 async with self._engine(self._writer).begin() as connection:
@@ -288,7 +293,8 @@ class Database:
 
     @asynccontextmanager
     async def _take(self, query: Select[Any], subject: str) -> AsyncIterator[Taken]:
-        """Read rows and keep others of this subject off them until the block ends. `query` carries FOR UPDATE."""
+        """Read rows and keep others of this subject off them until the block ends. `query` carries
+        FOR UPDATE."""
         taken: _TakenInProcess | _TakenInTransaction
         if self.is_sqlite:
             async with self._locks[subject]:
@@ -305,14 +311,15 @@ class Database:
 
     @asynccontextmanager
     async def _alone(self, subject: str) -> AsyncIterator[None]:
-        """Wait for the blocks that hold rows of this subject; on PostgreSQL the row locks do that."""
+        """Wait for the blocks that hold rows of this subject; on PostgreSQL the row locks do
+        that."""
         if self.is_sqlite:
             async with self._locks[subject]:
                 yield
         else:
             yield
 
-    # -- group commit on SQLite -----------------------------------------------------------------------------------------
+    # -- group commit on SQLite --------------------------------------------------------------------
 
     async def _commit_loop(self) -> None:
         while self._jobs or self._loop is not None:

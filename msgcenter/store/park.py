@@ -1,15 +1,16 @@
-"""Parked keys: when the head of a conversation fails, what follows it waits here in order, and only that conversation waits.
+"""Parked keys: when the head of a conversation fails, what follows it waits here in order, and only
+that conversation waits.
 
-The row of `park_key` is the lock of one key's list: parking and unparking both hold it, so the order in which rows are
-written is the order in which they come back.
+The row of `park_key` is the lock of one key's list: parking and unparking both hold it, so the
+order in which rows are written is the order in which they come back.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
-from sqlalchemy import and_, delete, exists, func, select, tuple_, update
+from sqlalchemy import and_, bindparam, delete, exists, func, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from msgcenter.store import Backlog, ParkedKey, ParkRow
@@ -23,7 +24,8 @@ class Parked(Database):
     """Park, wake, unpark."""
 
     async def park(self, rows: Sequence[ParkRow]) -> None:
-        """Append these to the lists of their keys, in the order given; known ids are left out. Durable on return."""
+        """Append these to the lists of their keys, in the order given; known ids are left out.
+        Durable on return."""
         if not rows:
             return
         now = self._clock.now_ms()
@@ -87,6 +89,92 @@ class Parked(Database):
                     found.update((await connection.execute(query)).scalars())
         return frozenset(found)
 
+    async def parked_wakes(self, queue: str) -> dict[str, int]:
+        """Key -> when to look again (epoch ms), of every parked key of a queue."""
+        query = select(park_key.c.order_key, park_key.c.wake_at).where(park_key.c.queue == queue)
+        async with self._read() as connection:
+            return {row.order_key: row.wake_at for row in await connection.execute(query)}
+
+    async def parked_rows(
+        self, queue: str, keys: Sequence[str], limit: int
+    ) -> dict[str, list[ParkRow]]:
+        """The first `limit` rows of each of these keys, in order; nothing is taken. For the one process that works the
+        queue: it reads here, sends, and says what became of them with `settle_parked`."""
+        out: dict[str, list[ParkRow]] = {key: [] for key in keys}
+        place = (
+            func.row_number().over(partition_by=parked.c.order_key, order_by=parked.c.seq)
+        ).label("place")
+        for chunk in chunks(keys):
+            ranked = (
+                select(parked.c.id, parked.c.order_key, parked.c.body, parked.c.message, place)
+                .where(parked.c.queue == queue, parked.c.order_key.in_(chunk))
+                .subquery()
+            )
+            query = (
+                select(ranked)
+                .where(ranked.c.place <= limit)
+                .order_by(ranked.c.order_key, ranked.c.place)
+            )
+            async with self._read() as connection:
+                for row in await connection.execute(query):
+                    out[row.order_key].append(
+                        ParkRow(row.id, queue, row.order_key, row.body, row.message)
+                    )
+        return out
+
+    async def settle_parked(
+        self,
+        queue: str,
+        *,
+        done: Sequence[str],
+        changed: Mapping[str, bytes],
+        wake: Mapping[str, int],
+    ) -> frozenset[str]:
+        """Remove the rows `done`, replace the bodies of `changed` (row id -> envelope) in place, set the wake-ups; the
+        keys of `wake` that have no row left are no longer parked and are returned."""
+        mine = tuple(wake)
+
+        async def work(connection: AsyncConnection) -> frozenset[str]:
+            for chunk in chunks(sorted(mine)):  # sorted: two processes never wait in a circle
+                lock = select(park_key.c.order_key).where(
+                    park_key.c.queue == queue, park_key.c.order_key.in_(chunk)
+                )
+                await connection.execute(lock.order_by(park_key.c.order_key).with_for_update())
+            for chunk in chunks(done):
+                await connection.execute(delete(parked).where(parked.c.id.in_(chunk)))
+            if changed:
+                replace = (
+                    update(parked)
+                    .where(parked.c.id == bindparam("row"))
+                    .values(body=bindparam("new"))
+                )
+                values = [{"row": row, "new": body} for row, body in changed.items()]
+                await connection.execute(replace, values)
+            gone: set[str] = set()
+            for chunk in chunks(mine):
+                rows = select(parked.c.order_key).where(
+                    parked.c.queue == queue, parked.c.order_key.in_(chunk)
+                )
+                left = set((await connection.execute(rows.distinct())).scalars())
+                gone.update(set(chunk) - left)
+            for chunk in chunks(sorted(gone)):
+                await connection.execute(
+                    delete(park_key).where(
+                        park_key.c.queue == queue, park_key.c.order_key.in_(chunk)
+                    )
+                )
+            again = [{"key": key, "at": at} for key, at in wake.items() if key not in gone]
+            if again:
+                later = (
+                    update(park_key)
+                    .where(park_key.c.queue == queue, park_key.c.order_key == bindparam("key"))
+                    .values(wake_at=bindparam("at"))
+                )
+                await connection.execute(later, again)
+            return frozenset(gone)
+
+        return await self._write(work)
+
     async def park_wake(self, queue: str, order_key: str, at_ms: int) -> bool:
         """Look at this key again at `at_ms`; False when it is not parked."""
         statement = (
@@ -104,8 +192,9 @@ class Parked(Database):
     async def unpark(
         self, queue: str, order_key: str, limit: int = 100
     ) -> AsyncIterator[tuple[ParkRow, ...]]:
-        """Take the first `limit` rows of a key, in order. Publish them inside the block: when it ends well they are
-        deleted, and with the last one the key is no longer parked; when it raises all of them stay, in place.
+        """Take the first `limit` rows of a key, in order. Publish them inside the block: when it
+        ends well they are deleted, and with the last one the key is no longer parked; when it
+        raises all of them stay, in place.
 
         Others who park or unpark this key wait for the block to end; do not do either inside it.
         """
@@ -136,7 +225,8 @@ class Parked(Database):
                 )
 
     async def drop_parked(self, ids: Sequence[tuple[str, str]]) -> int:
-        """Delete the lists of (queue, order_key), rows and all, when an operator gives them up; how many rows."""
+        """Delete the lists of (queue, order_key), rows and all, when an operator gives them up; how
+        many rows."""
         if not ids:
             return 0
         mine = list(ids)

@@ -6,6 +6,7 @@ import ast
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import tomllib
 from pathlib import Path
@@ -21,24 +22,31 @@ TOP_LEVEL = {
     *("requirements.lock", "requirements-dev.lock"),
 }
 VAGUE = {"utils", "util", "common", "base", "manager", "helpers", "helper", "misc"}
+LEFTOVERS = {"__pycache__", "build", "dist", "data"}
 LOCKS = ("requirements.lock", "requirements-dev.lock")
 
 
-def _tracked() -> list[Path]:
-    """Files of the project, relative: what git knows or would add."""
-    done = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        pytest.skip(f"not a git checkout: {done.stderr.strip()}", allow_module_level=True)
-    return [Path(name) for name in done.stdout.split("\0") if name and (ROOT / name).exists()]
+def _project_files() -> list[Path]:
+    """The project's files: what git knows or would add; without git, all but leftovers."""
+    if shutil.which("git") and (ROOT / ".git").exists():
+        listed = subprocess.run(
+            ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        return [Path(name) for name in listed.split("\0") if name and (ROOT / name).exists()]
+    found = []
+    for folder, folders, names in os.walk(ROOT):
+        folders[:] = [
+            name for name in folders if not name.startswith(".") and name not in LEFTOVERS
+        ]
+        found += [(Path(folder) / name).relative_to(ROOT) for name in names]
+    return found
 
 
-FILES = _tracked()
+FILES = _project_files()
 MODULES = [path for path in FILES if path.suffix == ".py"]
 
 

@@ -123,9 +123,8 @@ def test_a_reserved_port_is_not_given_to_another_process(monkeypatch: pytest.Mon
     assert free_port() != port
 
 
+@pytest.mark.usefixtures("redis_server")
 def test_a_failing_start_shows_the_log(tmp_path: Path) -> None:
-    if provision.missing_packages(["redis-server"]):
-        pytest.skip("NO REAL SERVER: redis-server is not installed")
     server = RedisServer(tmp_path, {"maxmemory-policy": "nonsense"})
     with pytest.raises(ServerError, match=r"redis ended with 1 at start\n(.|\n)*maxmemory-policy"):
         server.start()
@@ -133,9 +132,8 @@ def test_a_failing_start_shows_the_log(tmp_path: Path) -> None:
     server.close()
 
 
+@pytest.mark.usefixtures("redis_server", "postgres")
 def test_servers_die_with_the_process_that_started_them(tmp_path: Path) -> None:
-    if provision.missing_packages(["redis-server", *provision.NEEDS["postgres"]]):
-        pytest.skip("NO REAL SERVER: redis-server or postgresql is not installed")
     script = (
         "import sys, time\n"
         "from pathlib import Path\n"
@@ -215,7 +213,7 @@ def test_a_missing_server_fails_when_real_ones_are_required(tmp_path: Path) -> N
     source = (
         "import pytest\n"
         "from tests import conftest\n"
-        "conftest._reason = lambda server: f'{server} is missing'\n"
+        "conftest._reasons['redis'] = 'redis is missing'\n"
         "def test_it():\n"
         "    conftest._require('redis')\n"
     )
@@ -224,7 +222,17 @@ def test_a_missing_server_fails_when_real_ones_are_required(tmp_path: Path) -> N
     env = {**os.environ, "PYTHONPATH": root}
     for required, line in (("0", "1 skipped"), ("1", "1 failed")):
         done = subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider"],
+            [
+                sys.executable,
+                "-m",
+                "pytest",
+                "-c",
+                os.devnull,
+                "-q",
+                "-rs",
+                "-p",
+                "no:cacheprovider",
+            ],
             cwd=tmp_path,
             env={**env, "MSGCENTER_REQUIRE_REAL": required},
             capture_output=True,

@@ -1,0 +1,475 @@
+"""App: the composition root; opens the parts a process is made of and runs its roles until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import socket
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import IO, Any
+
+import aiohttp
+
+from msgcenter import pipelines
+from msgcenter.adapter import Adapter, Spec, Subscriber
+from msgcenter.archive.sinking import Burying, Quarantine, Sinking
+from msgcenter.bus import Bus, Lane, Queue
+from msgcenter.bus.topology import DEAD, INBOUND, INVALID, RECORD, SUBMIT, topology
+from msgcenter.channel import Channel, Core
+from msgcenter.clock import Clock, IdFactory, Random
+from msgcenter.config import Config
+from msgcenter.live import Live
+from msgcenter.metrics import Metrics
+from msgcenter.ordered import Ordered
+from msgcenter.partitions import Partitions
+from msgcenter.policy.retry import RetryRule
+from msgcenter.port import ChannelPort
+from msgcenter.schedule import Schedule
+from msgcenter.settle import Settle
+from msgcenter.stages.route import Target
+from msgcenter.state import State
+from msgcenter.store.store import Store
+from msgcenter.worker import Handler, Passage, Takes, Worker
+from protocols.envelope import Envelope, Record
+
+#: What the core itself sends has no row in policy.yaml: events to subscribers (they dedupe by event id), receipts.
+_INTERNAL = {
+    "event": RetryRule(max_tries=60, max_age_s=5 * 86400.0),
+    "inbound": RetryRule(max_tries=20, max_age_s=86400.0),
+    "receipt": RetryRule(max_tries=20, max_age_s=86400.0),
+}
+
+Sinks = Mapping[str, Callable[[Sequence[Record]], Awaitable[None]]]
+
+
+def installed_adapters() -> dict[str, type[Adapter]]:
+    """Kind -> adapter class, of every distribution that offers the entry point `msgcenter.adapters`."""
+    return {entry.name: entry.load() for entry in entry_points(group="msgcenter.adapters")}
+
+
+@dataclass(slots=True)
+class Parts:
+    """The opened seams of one process."""
+
+    bus: Bus
+    state: State
+    store: Store
+    lock: IO[str] | None = None
+
+    async def close(self) -> None:
+        await self.bus.close()
+        await self.state.close()
+        await self.store.close()
+        if self.lock is not None:
+            self.lock.close()
+
+
+class DataFolderBusy(RuntimeError):
+    """Another process uses this data folder; the text says what to do."""
+
+
+def lock_folder(data: Path) -> IO[str]:
+    """Hold the data folder for this process (embedded set-up). Raises DataFolderBusy."""
+    data.mkdir(parents=True, exist_ok=True)
+    handle = (data / "lock").open("a+")
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        handle.close()
+        raise DataFolderBusy(
+            f"{data}: another msgcenter uses this data folder; stop it, or use another folder (--data)"
+        ) from error
+    return handle
+
+
+async def open_parts(config: Config, clock: Clock, rng: Random) -> Parts:
+    """Open bus, state and store as configured. Raises DataFolderBusy, BusError, StateError, StoreError."""
+    process = config.process
+    data = process.data
+    kinds = (process.bus.kind, process.state.kind, process.store.kind)
+    lock = lock_folder(data) if "sqlite" in kinds else None
+    state: State
+    bus: Bus
+    match process.state.kind:
+        case "redis":
+            from msgcenter.state.redis import RedisState
+
+            assert process.state.url is not None
+            state = RedisState(
+                process.state.url.reveal(),
+                cluster=process.state.cluster,
+                prefix=process.state.prefix,
+            )
+            await state.check()
+        case "memory":
+            from msgcenter.state.memory import MemoryState
+
+            state = MemoryState(clock)
+        case _:
+            from msgcenter.state.sqlite import SqliteState
+
+            state = SqliteState(data / "state.db", clock)
+    match process.bus.kind:
+        case "rabbit":
+            from msgcenter.bus.rabbit import RabbitBus
+
+            assert process.bus.url is not None
+            bus = RabbitBus(
+                process.bus.url.reveal(),
+                clock,
+                rng,
+                prefix=process.bus.prefix,
+                publish_in_flight=process.bus.publish_in_flight,
+                publish_timeout=process.bus.publish_timeout,
+            )
+        case _:
+            from msgcenter.bus.sqlite import SqliteBus
+
+            bus = SqliteBus(data / "bus.db", clock)
+    url = (
+        process.store.url.reveal()
+        if process.store.url
+        else f"sqlite:///{(data / 'store.db').absolute()}"
+    )
+    store = Store(url, clock)
+    await store.open()
+    await store.migrate()
+    return Parts(bus, state, store, lock)
+
+
+class App:
+    """One process. `await start()`, then `await stop()`; between the two the roles run as tasks."""
+
+    def __init__(
+        self,
+        live: Live[Config],
+        parts: Parts,
+        *,
+        adapters: Mapping[str, Callable[[Any, Any], Adapter]],
+        sinks: Callable[[App], Sinks],
+        clock: Clock,
+        rng: Random,
+        metrics: Metrics,
+        log: Any,
+    ) -> None:
+        self.live = live
+        self.parts = parts
+        self.clock = clock
+        self.rng = rng
+        self.ids = IdFactory(clock, rng)
+        self.metrics = metrics
+        self.log = log
+        process = live.current.process
+        self.partitions = process.bus.partitions
+        self.sole = "sqlite" in (process.bus.kind, process.state.kind, process.store.kind)
+        self.owner = f"{socket.gethostname()}:{os.getpid()}:{rng.getrandbits(32):08x}"
+        self.channels: dict[str, Channel] = {}
+        self._adapters = adapters
+        self._specs: dict[str, Spec] = {
+            kind: adapter.spec for kind, adapter in adapters.items() if hasattr(adapter, "spec")
+        }
+        self.sinks = sinks(self)
+        self._stop = asyncio.Event()
+        self._tasks: list[asyncio.Task[Any]] = []
+        self._channel_tasks: dict[str, tuple[asyncio.Task[None], asyncio.Event]] = {}
+        self._http: aiohttp.ClientSession | None = None
+
+    # -- what the configuration in force says -------------------------------------------------------------------------
+
+    def rule(self, category: str) -> RetryRule:
+        if category in _INTERNAL:
+            return _INTERNAL[category]
+        known = self.live.current.policy.categories.get(category)
+        if known is None:  # the category was removed while its messages were queued
+            return RetryRule(max_tries=3, max_age_s=3600.0)
+        return RetryRule(
+            known.retry.max_attempts, known.retry.max_age, known.on_unknown, known.receipt_wait
+        )
+
+    def route(self, kind: str, envelope: Envelope) -> Target | None:
+        config = self.live.current
+        name = config.channel_for(kind, envelope.category, envelope.caller)
+        spec = self._specs.get(kind)
+        if name is None or spec is None:
+            return None
+        return Target(name, spec, f"route of kind {kind}")
+
+    def spec_of(self, channel: str) -> Spec | None:
+        running = self.channels.get(channel)
+        if running is not None:
+            return running.spec
+        configured = self.live.current.channels.get(channel)
+        return self._specs.get(configured.kind) if configured else None
+
+    def sender(self, account: str) -> str:
+        known = self.live.current.accounts.get(account)
+        return known.full_number if known else ""
+
+    def owner_of(self, channel: str, number: str) -> tuple[str, str] | None:
+        """The account whose number is the longest prefix of the number written to."""
+        accounts = self.live.current.accounts
+        matching = [
+            (len(a.full_number), name, a.caller or "")
+            for name, a in accounts.items()
+            if a.channel == channel and number.startswith(a.full_number)
+        ]
+        if not matching:
+            return None
+        _, name, caller = max(matching)
+        return name, caller
+
+    def subscriber(self, caller: str) -> Subscriber | None:
+        known = self.live.current.callers.get(caller)
+        if known is None or known.callback is None or not known.enabled:
+            return None
+        return Subscriber(known.callback.url, (known.callback.secret.reveal(),))
+
+    # -- life -------------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Declare the topology, start the roles. Raises BusError when the queues cannot be declared."""
+        config = self.live.current
+        await self._declare(config)
+        self.live.prepare(self._declare)
+        self.live.changed(self._channels_changed)
+        self._http = aiohttp.ClientSession(
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=5.0, sock_read=30.0),
+            connector=aiohttp.TCPConnector(limit=0, limit_per_host=100),
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+        starts = {
+            "submit": self._start_submit,
+            "channel": self._start_channels,
+            "inbound": self._start_inbound,
+            "archive": self._start_archive,
+            "schedule": self._start_schedule,
+        }
+        for role, start in starts.items():
+            if role in config.process.roles:
+                start()
+        self._tasks.append(asyncio.create_task(self.live.run(), name="reload"))
+
+    async def stop(self) -> None:
+        """Stop taking, let what is in hand finish within `drain`, then close. What is not finished comes again."""
+        self._stop.set()
+        for _, stop in self._channel_tasks.values():
+            stop.set()
+        tasks = [*self._tasks, *(task for task, _ in self._channel_tasks.values())]
+        forever = [task for task in tasks if task.get_name() == "reload"]
+        for task in forever:
+            task.cancel()
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=self.live.current.process.drain)
+            for task in late:
+                self.log.warning("not_drained_in_time", task=task.get_name())
+                task.cancel()
+            for result in await asyncio.gather(*tasks, return_exceptions=True):
+                if isinstance(result, Exception):
+                    self.log.error("task_failed", error=repr(result))
+        if self._http is not None:
+            await self._http.close()
+
+    def http(self) -> aiohttp.ClientSession:
+        assert self._http is not None, "started"
+        return self._http
+
+    async def _declare(self, config: Config) -> None:
+        enabled = [name for name, channel in config.channels.items() if channel.enabled]
+        await self.parts.bus.declare(topology(enabled, list(self.sinks), self.partitions))
+
+    def _spawn(self, name: str, work: Any) -> None:
+        self._tasks.append(asyncio.create_task(work, name=name))
+
+    # -- roles --------------------------------------------------------------------------------------------------------
+
+    def _settle(self, pipeline: str) -> Settle:
+        return Settle(
+            pipeline,
+            bus=self.parts.bus,
+            state=self.parts.state,
+            due=self.parts.store,
+            rules=self.rule,
+            spec_of=self.spec_of,
+            clock=self.clock,
+            rng=self.rng,
+            metrics=self.metrics,
+            partitions=self.partitions,
+        )
+
+    def _worker(self, queue: Queue, handler: Handler, takes: Takes = "envelopes") -> Worker:
+        return Worker(
+            self.parts.bus,
+            queue,
+            handler,
+            clock=self.clock,
+            rng=self.rng,
+            metrics=self.metrics,
+            log=self.log,
+            takes=takes,
+            max_frames=self._prefetch(queue.lane),
+        )
+
+    def _prefetch(self, lane: Lane) -> int:
+        return int(getattr(self.live.current.process.bus.prefetch, lane))
+
+    def _start_lanes(self, topic: str, stages: Sequence[Any], pipeline: str) -> None:
+        settle = self._settle(pipeline)
+
+        def worker(queue: Queue) -> Worker:
+            passage = Passage(
+                queue,
+                stages,
+                settle,
+                bus=self.parts.bus,
+                clock=self.clock,
+                metrics=self.metrics,
+                log=self.log,
+            )
+            if queue.lane != "conv":
+                return self._worker(queue, passage)
+            return self._worker(
+                queue,
+                Ordered(
+                    queue, passage, self.parts.store, clock=self.clock, log=self.log, ready=_ready
+                ),
+            )
+
+        lanes: tuple[Lane, ...] = ("urgent", "normal", "bulk")
+        for lane in lanes:
+            self._spawn(f"{topic}.{lane}", worker(Queue(topic, lane)).run(self._stop))
+        conv = {
+            queue.name: queue for queue in (Queue(topic, "conv", n) for n in range(self.partitions))
+        }
+        self._spawn_shared(
+            f"conv:{topic}", list(conv), lambda name, halt: worker(conv[name]).run(halt)
+        )
+
+    def _spawn_shared(
+        self, group: str, names: Sequence[str], work: Callable[[str, asyncio.Event], Any]
+    ) -> None:
+        partitions = Partitions(
+            group,
+            names,
+            work,
+            state=self.parts.state,
+            owner=self.owner,
+            clock=self.clock,
+            log=self.log,
+        )
+        self._spawn(group, partitions.run(self._stop))
+
+    def _start_submit(self) -> None:
+        self._start_lanes(
+            SUBMIT, pipelines.submit(self.parts.state, self.clock, self.route), "submit"
+        )
+
+    def _start_inbound(self) -> None:
+        self._start_lanes(INBOUND, pipelines.inbound(self.parts.state, self.owner_of), "inbound")
+
+    def _start_schedule(self) -> None:
+        schedule = Schedule(
+            self.parts.bus,
+            self.parts.store,
+            clock=self.clock,
+            partitions=self.partitions,
+            log=self.log,
+        )
+        self._spawn("schedule", schedule.run(self._stop))
+
+    def _start_archive(self) -> None:
+        for name, write in self.sinks.items():
+            queues = {
+                q.name: q
+                for q in (Queue(RECORD, "normal", n, name) for n in range(self.partitions))
+            }
+
+            def work(
+                queue: str,
+                halt: asyncio.Event,
+                queues: dict[str, Queue] = queues,
+                write: Callable[[Sequence[Record]], Awaitable[None]] = write,
+            ) -> Any:
+                return self._worker(queues[queue], Sinking(write), "records").run(halt)
+
+            self._spawn_shared(f"sink:{name}", list(queues), work)
+        dead = self._worker(Queue(DEAD), Burying(self.parts.store.add_dead), "records")
+        self._spawn("dead", dead.run(self._stop))
+        invalid = self._worker(Queue(INVALID), Quarantine(self.parts.store.add_invalid), "raw")
+        self._spawn("invalid", invalid.run(self._stop))
+
+    # -- channels -----------------------------------------------------------------------------------------------------
+
+    def _start_channels(self) -> None:
+        config = self.live.current
+        for name, channel in config.channels.items():
+            if channel.enabled:
+                self._start_channel(name, config)
+
+    def _start_channel(self, name: str, config: Config) -> None:
+        core = Core(
+            bus=self.parts.bus,
+            state=self.parts.state,
+            park=self.parts.store,
+            clock=self.clock,
+            rng=self.rng,
+            metrics=self.metrics,
+            log=self.log,
+            owner=self.owner,
+            sole=self.sole,
+            partitions=self.partitions,
+            prefetch=self._prefetch,
+            settle=self._settle,
+            sender=self.sender,
+        )
+        port = ChannelPort(
+            name,
+            bus=self.parts.bus,
+            clock=self.clock,
+            random=self.rng,
+            metrics=self.metrics,
+            log=self.log,
+            partitions=self.partitions,
+            http=self.http,
+            subscriber=self.subscriber,
+        )
+        configured = config.channels[name]
+        adapter = self._adapters[configured.kind]
+        channel = Channel(name, configured, config.settings[name], adapter, port, core)
+        self.channels[name] = channel
+        stop = asyncio.Event()
+        self._channel_tasks[name] = (
+            asyncio.create_task(channel.run(stop), name=f"channel {name}"),
+            stop,
+        )
+
+    async def _channels_changed(self, old: Config, new: Config) -> None:
+        """Start new channels, restart changed ones, end removed ones (what waits for them goes back to submit)."""
+        if "channel" not in new.process.roles:
+            return
+        for name in list(self.channels):
+            now = new.channels.get(name)
+            same = now == old.channels.get(name) and new.settings.get(name) == old.settings.get(
+                name
+            )
+            if not same:
+                await self._end_channel(name)
+        for name, channel in new.channels.items():
+            if channel.enabled and name not in self.channels:
+                self._start_channel(name, new)
+
+    async def _end_channel(self, name: str) -> None:
+        task, stop = self._channel_tasks.pop(name)
+        self.channels.pop(name)
+        stop.set()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.live.current.process.drain):
+                await task
+
+
+async def _ready() -> bool:
+    return True

@@ -1,0 +1,30 @@
+"""Pipelines: the three lists; what happens to a message, in the order in which it happens."""
+
+from __future__ import annotations
+
+from msgcenter.adapter import Adapter
+from msgcenter.clock import Clock
+from msgcenter.pipeline import Stage
+from msgcenter.stages.correlate import Correlate, Dispatch
+from msgcenter.stages.deliver import Deliver, Resolve
+from msgcenter.stages.expire import Expire
+from msgcenter.stages.identify import Identify, Owner
+from msgcenter.stages.render import Render
+from msgcenter.stages.replay import Replay
+from msgcenter.stages.route import Route, Routes
+from msgcenter.stages.wait_until import WaitUntil
+from msgcenter.state import State
+
+
+def submit(state: State, clock: Clock, routes: Routes) -> list[Stage]:
+    return [Replay(state, "submit"), Expire(clock), WaitUntil(clock), Route(routes)]
+
+
+def channel(
+    state: State, clock: Clock, adapter: Adapter, resolve: Resolve, deliver: Deliver
+) -> list[Stage]:
+    return [Replay(state, "channel"), Render(adapter), Expire(clock), resolve, deliver]
+
+
+def inbound(state: State, owner: Owner) -> list[Stage]:
+    return [Identify(owner), Replay(state, "inbound"), Correlate(state), Dispatch()]

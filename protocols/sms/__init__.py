@@ -1,0 +1,3 @@
+"""Short message text, the same for every carrier protocol: encodings, parts, user data headers,
+joining.
+"""

@@ -1,4 +1,5 @@
-"""Meta: the few facts of a message that State keeps beside its status, so that it can be answered before any archive has it."""
+"""Meta: the few facts of a message that State keeps beside its status, so that it can be answered
+before any archive has it."""
 
 from __future__ import annotations
 
@@ -45,7 +46,8 @@ _PACK = msgpack.Packer(use_bin_type=True, autoreset=True).pack
 
 
 def seal_meta(envelope: Envelope) -> bytes:
-    """The meta of an envelope as State keeps it: msgpack, fields by position; later releases may append."""
+    """The meta of an envelope as State keeps it: msgpack, fields by position; later releases may
+    append."""
     to = envelope.to
     return _PACK(  # type: ignore[no-any-return]
         (

@@ -73,7 +73,8 @@ class Api:
         self._counters: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
     def refuse_under_pressure(self, more: int) -> None:
-        """Raises Problem `overloaded` past the soft mark, while leaving, or when `more` would not fit the backlog."""
+        """Raises Problem `overloaded` past the soft mark, while leaving, or when `more` would not
+        fit the backlog."""
         if self.deps.draining():
             raise Problem("overloaded", retry_after=PRESSURE_RETRY_S, why="shutting down")
         if reason := self.deps.pressure():
@@ -100,7 +101,8 @@ class Api:
 
 
 def build_app(deps: Deps) -> web.Application:
-    """The application, ready for a runner. `app[API]` is the Api; its clean-up flushes what is in flight."""
+    """The application, ready for a runner. `app[API]` is the Api; its clean-up flushes what is in
+    flight."""
     api = Api(deps)
     app = web.Application(
         middlewares=[frame(api)], client_max_size=deps.live.current.process.api.max_body

@@ -1,4 +1,5 @@
-"""What the API stands on: every part it is lent, handed over once in one frozen value by the composition root."""
+"""What the API stands on: every part it is lent, handed over once in one frozen value by the
+composition root."""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ class Current(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ChannelHealth:
-    """How a channel is, as far as this process can tell; `elsewhere` = it runs in another process."""
+    """How a channel is, as far as this process can tell; `elsewhere` = it runs in another
+    process."""
 
     state: Literal["up", "down", "starting", "stopped", "elsewhere"]
     detail: str = ""
@@ -50,11 +52,13 @@ def _no_queues() -> Sequence[Queue]:
 
 @dataclass(frozen=True, slots=True)
 class Deps:
-    """`derive` and `final` are those of the status module: a message's status, and whether it is its last one.
+    """`derive` and `final` are those of the status module: a message's status, and whether it is
+    its last one.
 
-    `pepper`: keys the hashes of API keys, at least 16 octets, the same in every process. `env` is part of new keys.
-    `health`: channel name -> health. `pressure`: a reason while the soft mark is passed, else empty: accept is refused.
-    `draining`: the process is on its way out, so /readyz says no. `queues`: what `status` shows the depths of.
+    `pepper`: keys the hashes of API keys, at least 16 octets, the same in every process. `env` is
+    part of new keys. `health`: channel name -> health. `pressure`: a reason while the soft mark is
+    passed, else empty: accept is refused. `draining`: the process is on its way out, so /readyz
+    says no. `queues`: what `status` shows the depths of.
     """
 
     bus: Bus

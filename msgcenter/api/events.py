@@ -1,4 +1,5 @@
-"""`GET /v1/events`: the caller's events in order, to be read on from a cursor; no event is ever skipped."""
+"""`GET /v1/events`: the caller's events in order, to be read on from a cursor; no event is ever
+skipped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""`GET /v1/messages`: one message with its status, deliveries and decisions; lists of messages by what they have in common."""
+"""`GET /v1/messages`: one message with its status, deliveries and decisions; lists of messages by
+what they have in common."""
 
 from __future__ import annotations
 
@@ -75,7 +76,8 @@ async def many(call: Call) -> web.Response:
 
 
 async def owned(call: Call, message_id: str) -> tuple[Snapshot, Meta]:
-    """A message that State knows and the key may see. Raises Problem not_found (also for somebody else's), StateError."""
+    """A message that State knows and the key may see. Raises Problem not_found (also for somebody
+    else's), StateError."""
     snapshot = (await call.api.deps.state.get_many([message_id]))[0]
     meta = _meta(snapshot)
     if meta is None or not (meta.caller == call.caller or call.sees_all):
@@ -119,7 +121,8 @@ def _meta(snapshot: Snapshot) -> Meta | None:
 def _view(
     call: Call, message_id: str, snapshot: Snapshot, meta: Meta | None, traced: Traced | None
 ) -> MessageView:
-    """State speaks for the status while it remembers the message; the Store for everything else, as soon as it has it."""
+    """State speaks for the status while it remembers the message; the Store for everything else, as
+    soon as it has it."""
     deps = call.api.deps
     records = traced.records if traced else ()
     fields: dict[str, Any] = {}

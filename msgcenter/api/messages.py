@@ -172,7 +172,8 @@ def _items(raw: bytes) -> Sequence[MessageRequest | Invalid]:
 
 
 async def _batch(call: Call, items: Sequence[MessageRequest | Invalid], batch_id: str) -> bytes:
-    """Accept what can be; the BatchView as JSON. With `batch_id` (a key was given) all or a problem: it can be repeated."""
+    """Accept what can be; the BatchView as JSON. With `batch_id` (a key was given) all or a
+    problem: it can be repeated."""
     api, terms, trace = call.api, call.terms, call.trace
     replies: Mapping[str, MessageRow] = {}
     if any(isinstance(item, MessageRequest) and item.reply_to for item in items):
@@ -211,7 +212,8 @@ async def _batch(call: Call, items: Sequence[MessageRequest | Invalid], batch_id
 
 
 async def _publish(call: Call, envelopes: Mapping[int, Envelope]) -> dict[int, Problem]:
-    """Hand everything to the bundler by queue; the items whose frame was not confirmed, with the reason."""
+    """Hand everything to the bundler by queue; the items whose frame was not confirmed, with the
+    reason."""
     api = call.api
     by_queue: dict[Queue, list[int]] = {}
     for index, envelope in envelopes.items():

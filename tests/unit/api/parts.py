@@ -1,4 +1,5 @@
-"""The API over small real parts: State in memory, the Store on SQLite, a configuration folder, and a bus that a test can stop."""
+"""The API over small real parts: State in memory, the Store on SQLite, a configuration folder, and
+a bus that a test can stop."""
 
 from __future__ import annotations
 
@@ -81,7 +82,8 @@ SPECS = {
 
 
 class MemoryBus:
-    """Keeps what was published. `down`: raise; `gate`: a test holds publishes back; `delay`: each takes this long."""
+    """Keeps what was published. `down`: raise; `gate`: a test holds publishes back; `delay`: each
+    takes this long."""
 
     def __init__(self) -> None:
         self.frames: list[Frame] = []
@@ -174,7 +176,7 @@ class Parts:
         await self.store.migrate()
         loaded = load(
             config,
-            settings_models={kind: Settings for kind in SPECS},
+            settings_models=dict.fromkeys(SPECS, Settings),
             env={},
             clock=self.clock,
         )

@@ -1,8 +1,8 @@
 """State in one SQLite file, the embedded default: a verb is a savepoint of a group commit.
 
 A verb that returned is durable. One row holds one hash (as msgpack), so a batch reads and writes
-each message once. Expired rows are never read; now and then a step of a walk over all rows, as
-long as what was written since, deletes them, in place of an index on the expiry that every write would have to keep.
+each message once. Expired rows are never read; a walk over all rows, in short steps and in step
+with writing, deletes them, in place of an index on the expiry that every write would have to keep.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from msgcenter.state.cells import Retention
 from msgcenter.state.memory import MemoryState
 from msgcenter.state.redis import RedisState
 from msgcenter.state.sqlite import SqliteState
-from tests.contract.state_rig import ask, key, message
+from tests.contract.state_rig import RedisCluster, ask, key, message
 from tests.servers import RedisServer, free_port
 
 WRITER = """
@@ -282,6 +282,48 @@ async def test_a_cluster_is_checked_on_every_node(redis_cluster_url: str) -> Non
     async with connected(redis_cluster_url, cluster=True) as state:
         await state.check()
         await state.ping()
+
+
+@pytest.mark.fault
+async def test_a_lost_cluster_node_is_nothing_but_state_errors(
+    redis_server: RedisServer, tmp_path: Path
+) -> None:
+    del redis_server  # it proves that Redis is there
+    cluster = RedisCluster(tmp_path)
+    await asyncio.to_thread(cluster.start)
+    said: list[BaseException | str] = []
+    stop = asyncio.Event()
+
+    async def work(state: State) -> None:
+        while not stop.is_set():
+            try:
+                await state.admit([ask(key(), "account:a") for _ in range(20)])
+                said.append("ok")
+            except Exception as error:  # noqa: BLE001 - which kinds come is what is tested
+                said.append(error)
+                await asyncio.sleep(0.02)
+
+    try:
+        async with connected(cluster.url, cluster=True, timeout_s=0.5) as state:
+            workers = [asyncio.create_task(work(state)) for _ in range(20)]
+            for _ in range(2):
+                await asyncio.sleep(0.5)
+                await asyncio.to_thread(cluster.nodes[1].kill9)
+                await asyncio.sleep(1)
+                await asyncio.to_thread(cluster.nodes[1].start)
+                for _ in range(200):
+                    await asyncio.sleep(0.05)
+                    if said[-20:] == ["ok"] * 20:
+                        break
+                else:
+                    raise AssertionError(f"not back in 10 s: {said[-1]!r}")
+            stop.set()
+            await asyncio.gather(*workers)
+    finally:
+        await asyncio.to_thread(cluster.close)
+    failures = [one for one in said if not isinstance(one, str)]
+    assert failures
+    assert {type(one) for one in failures} == {StateError}
 
 
 # -- space is given back --------------------------------------------------------------------------

@@ -8,7 +8,7 @@ paged by opaque cursors, stable while rows are added. All methods raise `StoreEr
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
@@ -18,6 +18,8 @@ T = TypeVar("T")
 
 #: What is kept of a message's content: all of it, with digit runs masked, or only its length and hash.
 ContentMode: TypeAlias = Literal["full", "masked", "none"]
+#: What to keep of the content of a message of this category.
+ContentPolicy: TypeAlias = Callable[[str], ContentMode]
 
 
 class StoreError(Exception):

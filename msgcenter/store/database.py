@@ -26,6 +26,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from msgcenter.clock import Clock
 from msgcenter.store import StoreError, migrate
+from msgcenter.store.rows import clean
 
 T = TypeVar("T")
 Work = Callable[[AsyncConnection], Awaitable[T]]
@@ -83,11 +84,6 @@ def _on_sqlite(engine: Engine, begin: str, *pragmas: str) -> None:
 
     event.listen(engine, "connect", connected)
     event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
-
-
-def clean(value: str) -> str:
-    """A text that PostgreSQL can hold: it refuses NUL."""
-    return value.replace("\x00", "\ufffd") if "\x00" in value else value
 
 
 def rows_of(values: Sequence[Any]) -> list[dict[str, Any]]:

@@ -10,7 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from msgcenter.store import ApiKey, AuditRow, Page
 from msgcenter.store.cursors import decode_place, encode_place
-from msgcenter.store.database import Database, clean, rows_of, wanted
+from msgcenter.store.database import Database, rows_of, wanted
+from msgcenter.store.rows import clean
 from msgcenter.store.tables import api_key, audit
 
 

@@ -91,7 +91,7 @@ class Parked(Database):
         """Key -> when to look again (epoch ms), of every parked key of a queue."""
         query = select(park_key.c.order_key, park_key.c.wake_at).where(park_key.c.queue == queue)
         async with self._read() as connection:
-            return dict(await connection.execute(query))
+            return {row.order_key: row.wake_at for row in await connection.execute(query)}
 
     async def parked_rows(
         self, queue: str, keys: Sequence[str], limit: int

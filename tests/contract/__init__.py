@@ -1,1 +1,1 @@
-"""Contract suites: what every implementation of a seam must do, run against all of them."""
+"""One suite per seam, run over every implementation of it."""

@@ -25,6 +25,7 @@ class Meta:
     campaign: str = ""
     account: str = ""
     channels: tuple[str, ...] = ()
+    order_key: str = ""
 
     @classmethod
     def of(cls, envelope: Envelope) -> Meta:
@@ -39,6 +40,7 @@ class Meta:
             envelope.campaign,
             envelope.account,
             envelope.channels,
+            envelope.order_key,
         )
 
 
@@ -61,6 +63,7 @@ def seal_meta(envelope: Envelope) -> bytes:
             envelope.campaign,
             envelope.account,
             envelope.channels,
+            envelope.order_key,
         )
     )
 
@@ -73,4 +76,4 @@ def open_meta(data: bytes) -> Meta:
         raise Malformed(f"meta is not msgpack: {type(error).__name__}") from error
     if not isinstance(fields, tuple) or len(fields) < 4:
         raise Malformed("meta: expected a list of at least 4 fields")
-    return Meta(*fields[:10])
+    return Meta(*fields[:11])

@@ -8,12 +8,8 @@ message of several deliveries as good as its best one, so late good news may sti
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import astuple, dataclass
-
-import msgpack
 
 from msgcenter.state import EVIDENCE, Evidence, Snapshot
-from protocols.envelope import Envelope
 
 PENDING = ("accepted", "queued", "held", "sending")
 TERMINAL = (
@@ -32,41 +28,6 @@ STATUSES = (*PENDING, "sent", *TERMINAL)
 #: How good it is for the customer; orders the deliveries of one message.
 _GOODNESS: dict[str, int] = {"undelivered": 0, "unknown": 1, "sent": 2, "delivered": 3, "read": 4}
 _RANK: dict[str, int] = {name: rank for rank, name in enumerate(EVIDENCE)}
-
-
-@dataclass(frozen=True, slots=True)
-class Meta:
-    """What State keeps with a message so that a receipt's record can speak of it without a look into the Store."""
-
-    caller: str
-    category: str
-    created_at: int
-    expires_at: int = 0
-    reference: str = ""
-    order: str = ""
-    """What its records are partitioned by (order_key, else empty = the message id)."""
-    kind: str = ""
-    """First channel kind asked for, for the metric's label."""
-
-    def pack(self) -> bytes:
-        return msgpack.packb(astuple(self))  # type: ignore[no-any-return]
-
-    @classmethod
-    def of(cls, envelope: Envelope) -> Meta:
-        return cls(
-            envelope.caller,
-            envelope.category,
-            envelope.created_at,
-            envelope.expires_at,
-            envelope.reference,
-            envelope.order_key,
-            envelope.channels[0] if envelope.channels else "",
-        )
-
-    @classmethod
-    def unpack(cls, data: bytes) -> Meta:
-        """Empty bytes (a message accepted while State was away) give an empty Meta."""
-        return cls(*msgpack.unpackb(data)[:7]) if data else cls("", "", 0)
 
 
 def _delivery(parts: Mapping[int, tuple[Evidence, str, int]]) -> Evidence:

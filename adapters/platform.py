@@ -12,10 +12,10 @@ import asyncio
 import socket
 from collections.abc import Callable, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 from pydantic import BaseModel, ConfigDict, Field, field_validator
-from yarl import URL
 
 from msgcenter.adapter import (
     Adapter,
@@ -195,17 +195,17 @@ class Platform(Adapter):
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             return _outcome_of(error)
 
-    def _url(self, subscriber: Subscriber) -> URL:
+    def _url(self, subscriber: Subscriber) -> str:
         try:
-            url = URL(subscriber.url)
+            url = urlsplit(subscriber.url)
         except ValueError as error:
             raise Malformed(f"callback URL: {error}") from error
         allowed = ("https",) if self.settings.egress.https_only else ("https", "http")
-        if url.scheme not in allowed or not url.host:
+        if url.scheme not in allowed or not url.hostname:
             raise Malformed(f"callback URL: needs {' or '.join(allowed)} and a host")
-        if url.user is not None or url.password is not None:
+        if url.username is not None or url.password is not None:
             raise Malformed("callback URL: credentials do not belong in a URL")
-        return url
+        return subscriber.url
 
 
 async def _drop_body(response: aiohttp.ClientResponse) -> None:

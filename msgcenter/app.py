@@ -358,6 +358,7 @@ class App:
             work,
             state=self.parts.state,
             owner=self.owner,
+            sole=self.sole,
             clock=self.clock,
             log=self.log,
         )

@@ -29,8 +29,10 @@ class PlatformOptions(BaseModel):
     host: str = "127.0.0.1"
     port: int = Field(default=0, ge=0, le=65535, description="0 picks a free one")
     secret: str = Field(default="", description="whsec_…; several with commas; empty makes one up")
-    statuses: dict[int, float] = Field(
-        default_factory=dict, description="HTTP status -> share of calls answered with it"
+    statuses: str = Field(
+        default="",
+        pattern=r"^([1-5][0-9]{2}=[0-9.]+(,[1-5][0-9]{2}=[0-9.]+)*)?$",
+        description="share of calls answered with a status, as 500=0.1,429=0.2",
     )
     delay_s: float = Field(default=0.0, ge=0, description="wait before each answer")
     drop: float = Field(default=0.0, ge=0, le=1, description="share of calls taken, not answered")
@@ -65,6 +67,7 @@ class PlatformSim:
         """The latest calls as they came: path, headers, status answered (0 = dropped)."""
         self._dice = Random(options.seed)  # noqa: S311 - not secret
         self._seen: set[str] = set()
+        self._shares = _shares(options.statuses)
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> None:
@@ -94,6 +97,27 @@ class PlatformSim:
 
     def banner(self) -> list[str]:
         return [f"platform: POST {self.url}", *[f"secret: {secret}" for secret in self.secrets]]
+
+    async def control(self, command: str, args: dict[str, Any]) -> dict[str, Any]:
+        """An order by name, for a control surface. Raises ValueError for one that makes no sense.
+
+        `faults` {statuses?, delay_s?, drop?, retry_after_s?} answers all options but the secret ·
+        `journal` {limit?} answers the newest entries, the total and the count of forged calls.
+        """
+        match command:
+            case "faults":
+                fixed = sorted(args.keys() & {"host", "port", "secret", "seed"})
+                if fixed:
+                    raise ValueError(f"cannot be changed while it runs: {', '.join(fixed)}")
+                self.options = PlatformOptions.model_validate(self.options.model_dump() | args)
+                self._shares = _shares(self.options.statuses)
+                return self.options.model_dump(exclude={"secret"})
+            case "journal":
+                limit = int(args.get("limit", 100))
+                entries = self.journal.entries()[-limit:] if limit > 0 else []
+                return {"entries": entries, "total": self.journal.total, "forged": self.forged}
+            case _:
+                raise ValueError(f"no such command: {command}; faults, journal")
 
     async def _take(self, request: web.Request) -> web.StreamResponse:
         options = self.options
@@ -125,8 +149,8 @@ class PlatformSim:
     def _status(self, path: str) -> int:
         if path in self.answers:
             return self.answers[path]
-        dice = self._dice.random() if self.options.statuses else 1.0
-        for status, share in self.options.statuses.items():
+        dice = self._dice.random() if self._shares else 1.0
+        for status, share in self._shares:
             if dice < share:
                 return status
             dice -= share
@@ -155,3 +179,8 @@ class PlatformSim:
         after = self.options.retry_after_s
         headers = {"Retry-After": str(after)} if after and status in (429, 503) else {}
         return web.Response(status=status, text=text or None, headers=headers)
+
+
+def _shares(statuses: str) -> list[tuple[int, float]]:
+    pairs = [part.split("=") for part in statuses.split(",") if part]
+    return [(int(status), float(share)) for status, share in pairs]

@@ -257,7 +257,7 @@ async def test_only_events_can_be_sent(port: FakePort) -> None:
 
 
 async def test_the_simulator_fails_the_share_it_was_told(port: FakePort) -> None:
-    options = PlatformOptions(statuses={500: 0.3, 429: 0.3})
+    options = PlatformOptions(statuses="500=0.3,429=0.3")
     sim = PlatformSim(options, Journal())
     await sim.start()
     port.subscribers["crm"] = Subscriber(sim.url, sim.secrets)
@@ -271,3 +271,23 @@ async def test_the_simulator_fails_the_share_it_was_told(port: FakePort) -> None
     assert sim.journal.total == kinds[Sent]
     assert all(20 < count < 60 for count in kinds.values()), kinds
     assert any(secret in line for line in sim.banner() for secret in sim.secrets)
+    with pytest.raises(ValueError, match="statuses"):
+        PlatformOptions(statuses="500:0.3")
+
+
+async def test_the_simulator_takes_orders_while_it_runs(far: PlatformSim, port: FakePort) -> None:
+    adapter = adapter_of(port)
+    shown = await far.control("faults", {"statuses": "503=1", "retry_after_s": 3})
+    assert shown["statuses"] == "503=1"
+    assert "secret" not in shown
+    async with kept(adapter):
+        outcome = await one(adapter, notice(1))
+        assert isinstance(outcome, Retry)
+        assert outcome.after == 3.0
+        await far.control("faults", {"statuses": ""})
+        assert isinstance(await one(adapter, notice(1)), Sent)
+    journal = await far.control("journal", {"limit": 1})
+    assert (journal["total"], journal["entries"][0]["id"]) == (1, "evt_1")
+    for command, args in (("faults", {"port": 1}), ("faults", {"nonsense": 1}), ("dance", {})):
+        with pytest.raises(ValueError, match=r"port|nonsense|dance"):
+            await far.control(command, args)

@@ -263,6 +263,38 @@ async def test_outcomes_and_the_gateway_agree_when_the_link_is_cut_in_a_batch() 
         assert it.said.count(True) >= 1
 
 
+async def test_a_flapping_link_sends_nothing_twice_and_only_a_window_is_unknown() -> None:
+    async with world() as it:
+        todo = {number: sms(number) for number in range(5000)}
+        results: dict[int, Outcome] = {}
+
+        async def flap() -> None:
+            for number in range(20):
+                await it.port.until(lambda: it.far.received_parts > 200 * (number + 1), 20)  # noqa: B023
+                it.far.unplug(flush=True)
+
+        flapping = asyncio.create_task(flap())
+        async with asyncio.timeout(50):
+            while todo:
+                numbers = list(todo)[:100]
+                try:
+                    outcomes = await it.adapter.deliver([todo[number] for number in numbers])
+                except Unreachable:
+                    await asyncio.sleep(0.01)
+                    continue
+                for number, outcome in zip(numbers, outcomes, strict=True):
+                    assert isinstance(outcome, Sent | Unknown | Retry)
+                    if not isinstance(outcome, Retry):
+                        results[number] = outcome
+                        del todo[number]
+            await flapping
+        assert max(it.taken().values()) == 1
+        unknown = {n for n, outcome in results.items() if isinstance(outcome, Unknown)}
+        taken = {int(recipient[3:]) for recipient in it.taken()}
+        assert set(results) - taken <= unknown, "Sent means taken"
+        assert len(unknown) <= 20 * 16, "at most a window for each break"
+
+
 async def test_up_and_down_are_told_and_it_comes_back_by_itself() -> None:
     async with world(connections=2) as it:
         await it.until_up(2)

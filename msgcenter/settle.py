@@ -16,7 +16,6 @@ from msgcenter.adapter import Spec
 from msgcenter.bus import DELAYS, Bus, Frame, Queue, delay_tier
 from msgcenter.bus.topology import DEAD, INBOUND, SUBMIT, lane_of, out_topic, place, record_queue
 from msgcenter.clock import Clock, Random
-from msgcenter.meta import Meta, open_meta
 from msgcenter.metrics import Metrics
 from msgcenter.pipeline import Item
 from msgcenter.policy.retry import GiveUp, RetryRule, next_try
@@ -231,8 +230,7 @@ class Settle:
         )
         if isinstance(envelope.payload, DeliveryReport) and isinstance(outcome, Routed):
             mark = _receipt_mark(envelope, outcome.to)
-            # A message accepted while State was away has no meta: its receipt has no caller to tell.
-            meta = open_meta(result.snapshot.meta) if result.snapshot.meta else Meta("", "", "", 0)
+            meta = status.Meta.unpack(result.snapshot.meta)
             return replace(
                 record,
                 subject=mark.message,
@@ -240,7 +238,7 @@ class Settle:
                 subject_attempt=mark.attempt,
                 subject_caller=meta.caller,
                 reference=meta.reference,
-                envelope=replace(envelope, caller=meta.caller, order_key=meta.order_key),
+                envelope=replace(envelope, caller=meta.caller, order_key=meta.order),
             )
         return record
 

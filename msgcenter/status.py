@@ -8,8 +8,12 @@ message of several deliveries as good as its best one, so late good news may sti
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+import msgpack
 
 from msgcenter.state import EVIDENCE, Evidence, Snapshot
+from protocols.envelope import Envelope
 
 PENDING = ("accepted", "queued", "held", "sending")
 TERMINAL = (
@@ -28,6 +32,57 @@ STATUSES = (*PENDING, "sent", *TERMINAL)
 #: How good it is for the customer; orders the deliveries of one message.
 _GOODNESS: dict[str, int] = {"undelivered": 0, "unknown": 1, "sent": 2, "delivered": 3, "read": 4}
 _RANK: dict[str, int] = {name: rank for rank, name in enumerate(EVIDENCE)}
+
+
+@dataclass(frozen=True, slots=True)
+class Meta:
+    """What State keeps with a message so that a receipt's record can speak of it without a look into the Store."""
+
+    caller: str
+    category: str
+    created_at: int
+    expires_at: int = 0
+    reference: str = ""
+    order: str = ""
+    """What its records are partitioned by (order_key, else empty = the message id)."""
+    kind: str = ""
+    """First channel kind asked for, for the metric's label."""
+    to: str = ""
+    not_before: int = 0
+    campaign: str = ""
+    account: str = ""
+    channels: tuple[str, ...] = ()
+
+    def pack(self) -> bytes:
+        return _PACK([getattr(self, name) for name in _FIELDS])  # type: ignore[no-any-return]
+
+    @classmethod
+    def of(cls, envelope: Envelope) -> Meta:
+        return cls(
+            envelope.caller,
+            envelope.category,
+            envelope.created_at,
+            envelope.expires_at,
+            envelope.reference,
+            envelope.order_key,
+            envelope.channels[0] if envelope.channels else "",
+            str(envelope.to),
+            envelope.not_before,
+            envelope.campaign,
+            envelope.account,
+            envelope.channels,
+        )
+
+    @classmethod
+    def unpack(cls, data: bytes) -> Meta:
+        """Empty bytes (a message accepted while State was away) give an empty Meta."""
+        return (
+            cls(*msgpack.unpackb(data, use_list=False)[: len(_FIELDS)]) if data else cls("", "", 0)
+        )
+
+
+_PACK = msgpack.Packer(autoreset=True).pack
+_FIELDS = tuple(field.name for field in fields(Meta))
 
 
 def _delivery(parts: Mapping[int, tuple[Evidence, str, int]]) -> Evidence:

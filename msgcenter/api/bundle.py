@@ -18,9 +18,9 @@ from msgcenter.api.problems import Problem
 from msgcenter.bus import Bus, BusBlocked, BusError, Frame, Queue
 from msgcenter.bus.topology import SUBMIT, place
 from msgcenter.clock import Clock
-from msgcenter.meta import seal_meta
 from msgcenter.metrics import Metrics
 from msgcenter.state import Accepted, Begin, State, StateError
+from msgcenter.status import Meta
 from protocols import wire
 from protocols.envelope import Envelope
 
@@ -207,12 +207,12 @@ class Bundler:
         for parcel in parcels:
             begin = parcel.begin
             if begin is None:
-                items += [Accepted(one.id, seal_meta(one)) for one in parcel.envelopes]
+                items += [Accepted(one.id, Meta.of(one).pack()) for one in parcel.envelopes]
             else:
                 envelope = parcel.envelopes[0]
                 answer = parcel.answer(envelope) if parcel.answer else b""
                 items.append(
-                    Accepted(envelope.id, seal_meta(envelope), begin.caller, begin.key, answer)
+                    Accepted(envelope.id, Meta.of(envelope).pack(), begin.caller, begin.key, answer)
                 )
         for remaining in reversed(range(ACCEPTED_TRIES)):
             try:

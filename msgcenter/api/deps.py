@@ -13,7 +13,7 @@ from msgcenter.bus import Bus, Queue
 from msgcenter.clock import Clock, IdFactory, Random
 from msgcenter.config import Config
 from msgcenter.metrics import Metrics
-from msgcenter.state import Snapshot, State
+from msgcenter.state import State
 from msgcenter.store.store import Store
 
 
@@ -52,10 +52,7 @@ def _no_queues() -> Sequence[Queue]:
 
 @dataclass(frozen=True, slots=True)
 class Deps:
-    """`derive` and `final` are those of the status module: a message's status, and whether it is
-    its last one.
-
-    `pepper`: keys the hashes of API keys, at least 16 octets, the same in every process. `env` is
+    """`pepper`: keys the hashes of API keys, at least 16 octets, the same in every process. `env` is
     part of new keys. `health`: channel name -> health. `pressure`: a reason while the soft mark is
     passed, else empty: accept is refused. `draining`: the process is on its way out, so /readyz
     says no. `queues`: what `status` shows the depths of.
@@ -70,8 +67,6 @@ class Deps:
     ids: IdFactory
     metrics: Metrics
     specs: Mapping[str, Spec]
-    derive: Callable[[Snapshot], str]
-    final: Callable[[Snapshot], bool]
     pepper: bytes
     env: str = "live"
     version: str = "0.0.0"

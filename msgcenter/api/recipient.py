@@ -37,7 +37,7 @@ def read_recipient(text: str, field: str = "to") -> Address | Fault:
 
 
 def _dialled(number: str, text: str, field: str) -> Address | Fault:
-    import phonenumbers  # noqa: PLC0415 - slow to import, and most processes never need it
+    import phonenumbers
 
     plain = number.translate(_SEPARATORS)
     if match := _MOBILE.fullmatch(plain):

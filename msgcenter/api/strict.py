@@ -113,7 +113,7 @@ def faults_of(error: ValidationError, model: type[BaseModel]) -> list[Fault]:
     return [_fault(detail, model) for detail in details[:MAX_FAULTS]]
 
 
-def _fault(detail: ErrorDetails, model: type[BaseModel]) -> Fault:  # noqa: PLR0911 - a table
+def _fault(detail: ErrorDetails, model: type[BaseModel]) -> Fault:
     kind = detail["type"]
     loc = detail["loc"]
     field = dotted(loc)
@@ -185,10 +185,8 @@ def _known(model: type[BaseModel], loc: Sequence[str | int]) -> list[str]:
     node: Mapping[str, Any] = schema
     for part in loc:
         node = _resolved(node, schema)
-        if isinstance(part, int):
-            node = node.get("items", {})
-        else:
-            node = node.get("properties", {}).get(part, {})
+        properties = node.get("properties", {})
+        node = node.get("items", {}) if isinstance(part, int) else properties.get(part, {})
     return list(_resolved(node, schema).get("properties", {}))
 
 

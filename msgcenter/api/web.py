@@ -352,7 +352,7 @@ def frame(api: Api) -> Middleware:
     return around
 
 
-def as_problem(error: Exception, request: web.Request) -> Problem:  # noqa: PLR0911 - a table
+def as_problem(error: Exception, request: web.Request) -> Problem:
     """What went wrong, in the words of the table."""
     match error:
         case Problem():

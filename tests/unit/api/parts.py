@@ -22,7 +22,6 @@ from msgcenter.bus import BusError, Delivery, Depth, Frame, Lease, Queue
 from msgcenter.clock import IdFactory, SystemClock
 from msgcenter.config import Config, load
 from msgcenter.metrics import Metrics
-from msgcenter.state import Snapshot
 from msgcenter.state.memory import MemoryState
 from msgcenter.store.store import Store
 from protocols import wire
@@ -76,7 +75,13 @@ class Settings(BaseModel):
 
 
 SPECS = {
-    "sms": Spec("sms", "SMS", schemes=frozenset({"tel"}), needs_account=True),
+    "sms": Spec(
+        "sms",
+        "SMS",
+        schemes=frozenset({"tel"}),
+        needs_account=True,
+        receipts=frozenset({"delivered"}),
+    ),
     "push": Spec("push", "Push", schemes=frozenset({"gridapp"})),
 }
 
@@ -136,16 +141,6 @@ class MemoryBus:
         return out
 
 
-def derive(snapshot: Snapshot) -> str:
-    """Enough of a status for these tests: the best evidence, else the view."""
-    marks = [mark for parts in snapshot.deliveries.values() for mark in parts.values()]
-    return marks[-1][0] if marks else snapshot.view or "accepted"
-
-
-def final(snapshot: Snapshot) -> bool:
-    return derive(snapshot) in {"delivered", "undelivered", "expired", "rejected", "cancelled"}
-
-
 class Live:
     def __init__(self, config: Config) -> None:
         self.current = config
@@ -190,8 +185,6 @@ class Parts:
             ids=IdFactory(self.clock, self.random),
             metrics=Metrics(CollectorRegistry(), "0.0.1"),
             specs=SPECS,
-            derive=derive,
-            final=final,
             pepper=PEPPER,
             env="test",
             version="0.0.1",

@@ -60,12 +60,13 @@ class Gauges:
         for queue in queues:
             found = depths.get(queue.name)
             if found is not None:
-                place = (f"{queue.topic}@{queue.sink}" if queue.sink else queue.topic, queue.lane)
+                topic = f"{queue.topic}@{queue.sink}" if queue.sink else queue.topic
+                place: tuple[str, str] = (topic, queue.lane)
                 depth[place] += found.ready + found.leased
                 oldest[place] = max(oldest[place], found.oldest or 0.0)
-        for place, count in depth.items():
-            metrics.queue_depth.labels(*place).set(count)
-            metrics.queue_oldest_seconds.labels(*place).set(oldest[place])
+        for (topic, lane), count in depth.items():
+            metrics.queue_depth.labels(topic, lane).set(count)
+            metrics.queue_oldest_seconds.labels(topic, lane).set(oldest[topic, lane])
         held = await self._store.count_due()
         metrics.held.set(held.count)
         overdue = max(0, now - held.oldest_ms) if held.oldest_ms is not None else 0

@@ -1,4 +1,5 @@
-"""Accept: a validated request becomes an Envelope, or the list of everything that is wrong with it."""
+"""Accept: a validated request becomes an Envelope, or the list of everything that is wrong with
+it."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ from protocols.payload import Text
 
 DAY_MS = 86_400_000
 PAST_TOLERANCE_MS = DAY_MS
-"""A repeat of an accepted request may come after its send_at; only a time further back is surely a mistake."""
+"""A repeat of an accepted request may come after its send_at; only a time further back is surely a
+mistake."""
 MOST_AHEAD_MS = 366 * DAY_MS
 
 
@@ -48,7 +50,8 @@ class Acceptor:
         replies: Mapping[str, MessageRow] | None = None,
         batch: tuple[str, int] | None = None,
     ) -> Envelope:
-        """`batch`: (batch id, index) makes the message's id follow from them, so that a repeat makes the same ids.
+        """`batch`: (batch id, index) makes the message's id follow from them, so that a repeat
+        makes the same ids.
 
         Raises Refused.
         """
@@ -103,7 +106,8 @@ class Acceptor:
     def also_wrong(
         self, invalid: Invalid, terms: Terms, replies: Mapping[str, MessageRow] | None = None
     ) -> list[Fault]:
-        """All faults of a body that is not even a MessageRequest: its form, and the meaning of what could be read."""
+        """All faults of a body that is not even a MessageRequest: its form, and the meaning of what
+        could be read."""
         faults = list(invalid.faults)
         if not isinstance(invalid.data, dict):
             return faults
@@ -180,7 +184,8 @@ def _root(fault: Fault) -> str:
 
 
 def batch_item_id(batch_id: str, index: int, shard_key: str) -> str:
-    """The id of one message of a batch with an Idempotency-Key: time of the batch, shard of the person, and a hash."""
+    """The id of one message of a batch with an Idempotency-Key: time of the batch, shard of the
+    person, and a hash."""
     digest = hashlib.sha256(f"{batch_id}\x1f{index}\x1f{shard_key}".encode()).digest()
     body = batch_id.partition("_")[2]
     at = body[:10] if len(body) == 26 and set(body) <= set(ALPHABET) else base32(0, 10)

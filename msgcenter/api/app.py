@@ -30,6 +30,8 @@ from msgcenter.api.terms import TermsBook
 from msgcenter.api.waits import Waits
 from msgcenter.api.web import Route, endpoint, frame
 from msgcenter.metrics import Metrics
+from msgcenter.state import Snapshot
+from msgcenter.status import Meta, derive, is_final
 
 ROUTES: tuple[Route, ...] = (
     *messages.ROUTES,
@@ -59,7 +61,7 @@ class Api:
         self.book = TermsBook(deps.specs)
         self.acceptor = Acceptor(deps.clock, deps.ids)
         self.quotas = Quotas(deps.state, deps.clock)
-        self.waits = Waits(deps.state, deps.final, deps.clock)
+        self.waits = Waits(deps.state, self.final, deps.clock)
         self.readiness = Readiness(deps)
         self.bundler = Bundler(
             deps.bus,
@@ -72,8 +74,18 @@ class Api:
         self.openapi = openapi.rendered(ROUTES, deps.version)
         self._counters: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
+    def final(self, snapshot: Snapshot) -> bool:
+        """Whether the status of a message is its last one, as far as its channels report anything after `sent`."""
+        status = derive(snapshot)
+        if status != "sent":
+            return is_final(status, receipts=True)
+        kinds = Meta.unpack(snapshot.meta).channels
+        specs = [self.deps.specs[kind] for kind in kinds if kind in self.deps.specs]
+        return is_final(status, receipts=any(spec.receipts for spec in specs))
+
     def refuse_under_pressure(self, more: int) -> None:
-        """Raises Problem `overloaded` past the soft mark, while leaving, or when `more` would not fit the backlog."""
+        """Raises Problem `overloaded` past the soft mark, while leaving, or when `more` would not
+        fit the backlog."""
         if self.deps.draining():
             raise Problem("overloaded", retry_after=PRESSURE_RETRY_S, why="shutting down")
         if reason := self.deps.pressure():
@@ -100,7 +112,8 @@ class Api:
 
 
 def build_app(deps: Deps) -> web.Application:
-    """The application, ready for a runner. `app[API]` is the Api; its clean-up flushes what is in flight."""
+    """The application, ready for a runner. `app[API]` is the Api; its clean-up flushes what is in
+    flight."""
     api = Api(deps)
     app = web.Application(
         middlewares=[frame(api)], client_max_size=deps.live.current.process.api.max_body

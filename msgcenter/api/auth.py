@@ -1,7 +1,9 @@
-"""API keys: made, hashed, recognised; a revoked key stops working within 5 seconds, in every process.
+"""API keys: made, hashed, recognised; a revoked key stops working within 5 seconds, in every
+process.
 
-A key is `mck_<env>_<keyid>_<secret><crc>`: 10 base32 characters, 43 base62 characters (256 bits), 6 base62 characters of
-CRC-32 over all before, so that a mistyped key costs no look-up. The Store holds HMAC-SHA256(pepper, secret) only.
+A key is `mck_<env>_<keyid>_<secret><crc>`: 10 base32 characters, 43 base62 characters (256 bits), 6
+base62 characters of CRC-32 over all before, so that a mistyped key costs no look-up. The Store
+holds HMAC-SHA256(pepper, secret) only.
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ from msgcenter.store import ApiKey, StoreError
 FRESH_S = 3.0
 """How long a look-up is believed; with the look-up's own time this stays below 5 s."""
 STALE_S = 300.0
-"""How long an old answer is believed while the Store is away (nobody can revoke a key then either)."""
+"""How long an old answer is believed while the Store is away (nobody can revoke a key then
+either)."""
 CACHE = 10_000
 KEYID, SECRET, CRC = 10, 43, 6
 _BASE62 = string.digits + string.ascii_letters
@@ -32,7 +35,8 @@ _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="msgcenter"'}
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who calls: the caller's name in callers.yaml, the key used, and the scopes the key itself was given (empty = all)."""
+    """Who calls: the caller's name in callers.yaml, the key used, and the scopes the key itself was
+    given (empty = all)."""
 
     caller: str
     keyid: str
@@ -92,7 +96,8 @@ class Keyring:
         self._dummy = hash_secret(pepper, "")
 
     async def identify(self, authorization: str) -> Identity:
-        """Who sent this `Authorization` header. Raises Problem key_missing, key_invalid, store_unavailable."""
+        """Who sent this `Authorization` header. Raises Problem key_missing, key_invalid,
+        store_unavailable."""
         scheme, _, token = authorization.partition(" ")
         token = token.strip()
         if scheme.lower() != "bearer" or not token:

@@ -1,7 +1,8 @@
-"""Natural bundling: while publishes are in flight, whatever arrives forms the next frames; no timer, and each caller waits for its own frame's confirm.
+"""Natural bundling: while publishes are in flight, whatever arrives forms the next frames; no
+timer, and each caller waits for its own frame's confirm.
 
-One flush is at most one `State.begin` (requests with an Idempotency-Key), one `Bus.publish` and one `State.accepted`
-for everything in it. A lone caller is flushed at once.
+One flush is at most one `State.begin` (requests with an Idempotency-Key), one `Bus.publish` and one
+`State.accepted` for everything in it. A lone caller is flushed at once.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from msgcenter.api.problems import Problem
 from msgcenter.bus import Bus, BusBlocked, BusError, Frame, Queue
 from msgcenter.bus.topology import SUBMIT, place
 from msgcenter.clock import Clock
-from msgcenter.meta import seal_meta
 from msgcenter.metrics import Metrics
 from msgcenter.state import Accepted, Begin, State, StateError
+from msgcenter.status import Meta
 from protocols import wire
 from protocols.envelope import Envelope
 
@@ -31,7 +32,8 @@ ACCEPTED_PAUSE_S = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """`fresh`: durable under `id` now. `done`: an earlier request was; `answer` is what it was told."""
+    """`fresh`: durable under `id` now. `done`: an earlier request was; `answer` is what it was
+    told."""
 
     verdict: Literal["fresh", "done"]
     id: str
@@ -40,7 +42,8 @@ class Result:
 
 @dataclass(slots=True, eq=False)
 class _Parcel:
-    """What one request hands in. `answer` makes what its Idempotency-Key will answer, from the envelope as published."""
+    """What one request hands in. `answer` makes what its Idempotency-Key will answer, from the
+    envelope as published."""
 
     envelopes: list[Envelope]
     future: asyncio.Future[Result]
@@ -49,7 +52,8 @@ class _Parcel:
 
 
 class Bundler:
-    """One per process. `submit` raises Problem: overloaded, bus_unavailable, state_unavailable, or about the key."""
+    """One per process. `submit` raises Problem: overloaded, bus_unavailable, state_unavailable, or
+    about the key."""
 
     def __init__(
         self,
@@ -64,7 +68,8 @@ class Bundler:
         backlog: int = 10_000,
         timeout_s: float = 8.0,
     ) -> None:
-        """`timeout_s` is shorter than the lease of an Idempotency-Key, so that two tries never overlap."""
+        """`timeout_s` is shorter than the lease of an Idempotency-Key, so that two tries never
+        overlap."""
         self._bus = bus
         self._state = state
         self._clock = clock
@@ -97,7 +102,8 @@ class Bundler:
         begin: Begin | None = None,
         answer: Callable[[Envelope], bytes] | None = None,
     ) -> Result:
-        """Make these durable, in one piece (at most one frame's worth); with `begin` exactly one envelope."""
+        """Make these durable, in one piece (at most one frame's worth); with `begin` exactly one
+        envelope."""
         self.refuse_if_full(len(envelopes))
         loop = asyncio.get_running_loop()
         parcel = _Parcel(list(envelopes), loop.create_future(), begin, answer)
@@ -201,13 +207,12 @@ class Bundler:
         for parcel in parcels:
             begin = parcel.begin
             if begin is None:
-                for envelope in parcel.envelopes:
-                    items.append(Accepted(envelope.id, seal_meta(envelope)))
+                items += [Accepted(one.id, Meta.of(one).pack()) for one in parcel.envelopes]
             else:
                 envelope = parcel.envelopes[0]
                 answer = parcel.answer(envelope) if parcel.answer else b""
                 items.append(
-                    Accepted(envelope.id, seal_meta(envelope), begin.caller, begin.key, answer)
+                    Accepted(envelope.id, Meta.of(envelope).pack(), begin.caller, begin.key, answer)
                 )
         for remaining in reversed(range(ACCEPTED_TRIES)):
             try:
@@ -236,7 +241,8 @@ class Bundler:
 
 
 def frames_of(envelopes: Sequence[Envelope], partitions: int, max_items: int) -> list[Frame]:
-    """Frames for `submit`: by queue, in order, each at most `max_items` envelopes and 128 KB (one larger envelope alone)."""
+    """Frames for `submit`: by queue, in order, each at most `max_items` envelopes and 128 KB (one
+    larger envelope alone)."""
     open_frames: dict[Queue, tuple[list[bytes], int]] = {}
     frames: list[Frame] = []
     for envelope in envelopes:

@@ -1,4 +1,5 @@
-"""`GET /v1/channels`: the kinds of far ends, what each can do, and how its configured channels are."""
+"""`GET /v1/channels`: the kinds of far ends, what each can do, and how its configured channels
+are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""`/v1/dead-letters`: what was given up on, with its cause; send it in again, one by one or by what they have in common."""
+"""`/v1/dead-letters`: what was given up on, with its cause; send it in again, one by one or by what
+they have in common."""
 
 from __future__ import annotations
 
@@ -107,7 +108,8 @@ async def replay_many(call: Call) -> web.Response:
 
 
 async def replay_rows(call: Call, rows: Sequence[DeadRow], expires_in: float | None) -> ReplayView:
-    """Publish the next attempt of each, then mark and audit. A repeat of an attempt is absorbed by the pipeline."""
+    """Publish the next attempt of each, then mark and audit. A repeat of an attempt is absorbed by
+    the pipeline."""
     deps = call.api.deps
     now = deps.clock.now_ms()
     envelopes: dict[str, Envelope] = {}

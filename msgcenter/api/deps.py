@@ -1,4 +1,5 @@
-"""What the API stands on: every part it is lent, handed over once in one frozen value by the composition root."""
+"""What the API stands on: every part it is lent, handed over once in one frozen value by the
+composition root."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from msgcenter.bus import Bus, Queue
 from msgcenter.clock import Clock, IdFactory, Random
 from msgcenter.config import Config
 from msgcenter.metrics import Metrics
-from msgcenter.state import Snapshot, State
+from msgcenter.state import State
 from msgcenter.store.store import Store
 
 
@@ -25,7 +26,8 @@ class Current(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ChannelHealth:
-    """How a channel is, as far as this process can tell; `elsewhere` = it runs in another process."""
+    """How a channel is, as far as this process can tell; `elsewhere` = it runs in another
+    process."""
 
     state: Literal["up", "down", "starting", "stopped", "elsewhere"]
     detail: str = ""
@@ -50,11 +52,10 @@ def _no_queues() -> Sequence[Queue]:
 
 @dataclass(frozen=True, slots=True)
 class Deps:
-    """`derive` and `final` are those of the status module: a message's status, and whether it is its last one.
-
-    `pepper`: keys the hashes of API keys, at least 16 octets, the same in every process. `env` is part of new keys.
-    `health`: channel name -> health. `pressure`: a reason while the soft mark is passed, else empty: accept is refused.
-    `draining`: the process is on its way out, so /readyz says no. `queues`: what `status` shows the depths of.
+    """`pepper`: keys the hashes of API keys, at least 16 octets, the same in every process. `env` is
+    part of new keys. `health`: channel name -> health. `pressure`: a reason while the soft mark is
+    passed, else empty: accept is refused. `draining`: the process is on its way out, so /readyz
+    says no. `queues`: what `status` shows the depths of.
     """
 
     bus: Bus
@@ -66,8 +67,6 @@ class Deps:
     ids: IdFactory
     metrics: Metrics
     specs: Mapping[str, Spec]
-    derive: Callable[[Snapshot], str]
-    final: Callable[[Snapshot], bool]
     pepper: bytes
     env: str = "live"
     version: str = "0.0.0"

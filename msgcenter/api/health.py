@@ -1,4 +1,5 @@
-"""Health: alive (the event loop turns), ready (what the process needs answers), metrics, version; none of them needs a key."""
+"""Health: alive (the event loop turns), ready (what the process needs answers), metrics, version;
+none of them needs a key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""`GET /v1/messages`: one message with its status, deliveries and decisions; lists of messages by what they have in common."""
+"""`GET /v1/messages`: one message with its status, deliveries and decisions; lists of messages by
+what they have in common."""
 
 from __future__ import annotations
 
@@ -19,10 +20,9 @@ from msgcenter.api.problems import Fault, Problem, refused
 from msgcenter.api.recipient import read_recipient
 from msgcenter.api.waits import MOST_S
 from msgcenter.api.web import Call, Param, Route, shown, when
-from msgcenter.meta import Meta, open_meta
 from msgcenter.state import Snapshot, StateError
+from msgcenter.status import Meta, derive, reason
 from msgcenter.store import MessageFilter, MessageRow, RecordRow, StoreError, Traced
-from protocols.errors import Malformed
 
 MESSAGE_PROBLEMS = ("not_found", "state_unavailable", "store_unavailable")
 _TEXT = {"type": "string"}
@@ -39,8 +39,7 @@ async def one(call: Call) -> web.Response:
     call.query("wait")
     wait = call.seconds("wait", MOST_S)
     snapshot, meta, traced = await _find(call, call.id)
-    deps = call.api.deps
-    if wait and snapshot.exists and not deps.final(snapshot):
+    if wait and snapshot.exists and not call.api.final(snapshot):
         await call.api.waits.final(call.id, wait)
         snapshot, meta, traced = await _find(call, call.id)
     return shown(_view(call, call.id, snapshot, meta, traced))
@@ -75,7 +74,8 @@ async def many(call: Call) -> web.Response:
 
 
 async def owned(call: Call, message_id: str) -> tuple[Snapshot, Meta]:
-    """A message that State knows and the key may see. Raises Problem not_found (also for somebody else's), StateError."""
+    """A message that State knows and the key may see. Raises Problem not_found (also for somebody
+    else's), StateError."""
     snapshot = (await call.api.deps.state.get_many([message_id]))[0]
     meta = _meta(snapshot)
     if meta is None or not (meta.caller == call.caller or call.sees_all):
@@ -110,27 +110,25 @@ async def _find(call: Call, message_id: str) -> tuple[Snapshot, Meta | None, Tra
 def _meta(snapshot: Snapshot) -> Meta | None:
     if not snapshot.exists or not snapshot.meta:
         return None
-    try:
-        return open_meta(snapshot.meta)
-    except Malformed:
-        return None
+    return Meta.unpack(snapshot.meta)
 
 
 def _view(
     call: Call, message_id: str, snapshot: Snapshot, meta: Meta | None, traced: Traced | None
 ) -> MessageView:
-    """State speaks for the status while it remembers the message; the Store for everything else, as soon as it has it."""
-    deps = call.api.deps
+    """State speaks for the status while it remembers the message; the Store for everything else, as
+    soon as it has it."""
     records = traced.records if traced else ()
     fields: dict[str, Any] = {}
     if traced is not None:
         fields = _row_fields(traced.message)
     if meta is not None:
         fields |= {
-            "status": deps.derive(snapshot),
-            "final": deps.final(snapshot),
+            "status": derive(snapshot),
+            "final": call.api.final(snapshot),
+            "code": reason(snapshot) or None,
             "direction": fields.get("direction", "out"),
-            "to": fields.get("to") or meta.to,
+            "to": fields.get("to") or meta.to or None,
             "account": fields.get("account") or meta.account or None,
             "category": meta.category,
             "channels": list(meta.channels) or None,
@@ -140,8 +138,6 @@ def _view(
             "send_at": when(meta.not_before),
             "expires_at": when(meta.expires_at),
         }
-        if traced is not None and fields["status"] != traced.message.status:
-            fields["code"] = None  # the reason of an older status says nothing about this one
     channels = {(r.step, r.attempt): r.channel for r in records if r.channel and not r.receipt}
     fields["deliveries"] = _deliveries(snapshot, channels)
     fields["trace"] = [_trace(record) for record in records] or None

@@ -1,4 +1,5 @@
-"""`/v1/keys`: make, list and revoke API keys (scope admin); the same functions work on a Store alone, for the command line without a server."""
+"""`/v1/keys`: make, list and revoke API keys (scope admin); the same functions work on a Store
+alone, for the command line without a server."""
 
 from __future__ import annotations
 
@@ -80,7 +81,8 @@ def key_view(key: ApiKey, full: str | None = None) -> KeyView:
 
 
 async def create(call: Call) -> web.Response:
-    """The answer holds the key in full, this once; a repeat with the same Idempotency-Key does not show it again."""
+    """The answer holds the key in full, this once; a repeat with the same Idempotency-Key does not
+    show it again."""
     call.query()
     request = await call.model(KeyRequest)
     deps = call.api.deps

@@ -24,6 +24,7 @@ from msgcenter.api.web import Call, Param, Route, pack_answer, replayed, respond
 from msgcenter.bus import Queue
 from msgcenter.bus.topology import SUBMIT, place
 from msgcenter.state import Suppression
+from msgcenter.status import derive
 from msgcenter.store import MessageRow
 from protocols.envelope import Envelope
 
@@ -84,7 +85,7 @@ async def send(call: Call) -> web.Response:
     status = "accepted"
     if wait:
         await api.waits.final(result.id, wait)
-        status = api.deps.derive((await api.deps.state.get_many([result.id]))[0])
+        status = derive((await api.deps.state.get_many([result.id]))[0])
     headers = {"Location": f"/v1/messages/{result.id}"}
     return respond(202, _accepted_body(envelope, result.id, status), headers)
 
@@ -172,7 +173,8 @@ def _items(raw: bytes) -> Sequence[MessageRequest | Invalid]:
 
 
 async def _batch(call: Call, items: Sequence[MessageRequest | Invalid], batch_id: str) -> bytes:
-    """Accept what can be; the BatchView as JSON. With `batch_id` (a key was given) all or a problem: it can be repeated."""
+    """Accept what can be; the BatchView as JSON. With `batch_id` (a key was given) all or a
+    problem: it can be repeated."""
     api, terms, trace = call.api, call.terms, call.trace
     replies: Mapping[str, MessageRow] = {}
     if any(isinstance(item, MessageRequest) and item.reply_to for item in items):
@@ -211,7 +213,8 @@ async def _batch(call: Call, items: Sequence[MessageRequest | Invalid], batch_id
 
 
 async def _publish(call: Call, envelopes: Mapping[int, Envelope]) -> dict[int, Problem]:
-    """Hand everything to the bundler by queue; the items whose frame was not confirmed, with the reason."""
+    """Hand everything to the bundler by queue; the items whose frame was not confirmed, with the
+    reason."""
     api = call.api
     by_queue: dict[Queue, list[int]] = {}
     for index, envelope in envelopes.items():
@@ -267,16 +270,16 @@ def _failed_item(
 async def _cancel(call: Call, message_id: str) -> bytes:
     deps = call.api.deps
     snapshot, meta = await owned(call, message_id)
-    status = deps.derive(snapshot)
+    status = derive(snapshot)
     if status != CANCELLED:
-        if deps.final(snapshot):
+        if call.api.final(snapshot):
             if any(snapshot.deliveries.values()):
                 raise Problem("too_late", id=message_id, status=status)
             raise Problem("already_final", id=message_id, status=status)
         left = max(0, meta.expires_at - deps.clock.now_ms()) / 1000
         gate = Suppression(f"message:{message_id}", CANCELLED, left + CANCEL_KEPT_S)
         if message_id in (await deps.state.suppress([gate])).late:
-            status = deps.derive((await deps.state.get_many([message_id]))[0])
+            status = derive((await deps.state.get_many([message_id]))[0])
             raise Problem("too_late", id=message_id, status=status)
         # a held message need not wait for its time to learn of it
         await deps.store.retime_due([message_id], deps.clock.now_ms())

@@ -1,4 +1,5 @@
-"""The JSON documents of the API as pydantic models: what requests may hold and what answers look like; /openapi.json is made from them."""
+"""The JSON documents of the API as pydantic models: what requests may hold and what answers look
+like; /openapi.json is made from them."""
 
 from __future__ import annotations
 
@@ -88,7 +89,7 @@ class TextContent(Body):
 
     type: Literal["text"]
     text: Annotated[str, BeforeValidator(_octets), Field(min_length=1)] = Field(
-        description="at most 64 KB in UTF-8; long texts go out in as many parts as the channel needs"
+        description="at most 64 KB in UTF-8; a long text goes out in as many parts as needed"
     )
 
 
@@ -385,7 +386,8 @@ class DeadsView(View):
 
 
 class ReplayView(View):
-    """`replayed`: ids of the dead letters sent in again; `skipped`: those that could not be, with the reason."""
+    """`replayed`: ids of the dead letters sent in again; `skipped`: those that could not be, with
+    the reason."""
 
     replayed: list[str]
     skipped: dict[str, str]

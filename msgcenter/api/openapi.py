@@ -1,4 +1,5 @@
-"""OpenAPI: the description at /openapi.json made from the route table, the models and the problem table, and the pages that show it."""
+"""OpenAPI: the description at /openapi.json made from the route table, the models and the problem
+table, and the pages that show it."""
 
 from __future__ import annotations
 

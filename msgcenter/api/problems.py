@@ -1,7 +1,8 @@
-"""Problems: every refusal of the API as RFC 9457 problem+json, with a stable code and texts in English and Chinese from one table.
+"""Problems: every refusal of the API as RFC 9457 problem+json, with a stable code and texts in
+English and Chinese from one table.
 
-`type` is `/problems/<code>`, a short page served from the same table. A problem may hold any number of field faults, so
-that a caller learns of all its mistakes at once.
+`type` is `/problems/<code>`, a short page served from the same table. A problem may hold any number
+of field faults, so that a caller learns of all its mistakes at once.
 """
 
 from __future__ import annotations
@@ -19,18 +20,21 @@ from msgcenter.api.texts import CODES, FIELD_CODES
 Language = Literal["en", "zh"]
 MAX_VALUE = 120
 MEDIA_TYPE = "application/problem+json"
+#: A fault without a value: the field is not there.
+ABSENT = object()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Fault:
-    """One wrong field. `code`: a key of texts.FIELD_CODES; `facts` fill the placeholders of its texts.
+    """One wrong field. `code`: a key of texts.FIELD_CODES; `facts` fill the placeholders of its
+    texts.
 
-    `value` is echoed to the caller, shortened; it is never logged. The empty string means: nothing to show.
+    `value` is echoed to the caller, shortened; it is never logged.
     """
 
     field: str
     code: str
-    value: object = ""
+    value: object = ABSENT
     facts: Mapping[str, object] = dataclasses.field(default_factory=dict)
 
     def render(self, language: Language) -> dict[str, Any]:
@@ -44,14 +48,15 @@ class Fault:
             (text.detail_zh, text.remedy_zh) if language == "zh" else (text.detail, text.remedy)
         )
         out["detail"] = detail.format_map(facts)
-        if self.value != "":
+        if self.value is not ABSENT:
             out["value"] = _short(self.value)
         out["remedy"] = remedy.format_map(facts)
         return out
 
 
 class Problem(Exception):
-    """A refusal on its way to the caller. `code`: a key of texts.CODES, which also gives the status.
+    """A refusal on its way to the caller. `code`: a key of texts.CODES, which also gives the
+    status.
 
     `more`: extra members of the document; `retry_after` in seconds becomes the header (at least 1).
     """
@@ -109,7 +114,8 @@ class Problem(Exception):
 
 
 def refused(faults: Sequence[Fault]) -> Problem:
-    """The problem that says what is wrong with a request's fields: 403 when only grants are missing, else 422."""
+    """The problem that says what is wrong with a request's fields: 403 when only grants are
+    missing, else 422."""
     forbidden = [fault for fault in faults if fault.code == "category_not_granted"]
     if forbidden and len(forbidden) == len(faults):
         facts = forbidden[0].facts
@@ -121,7 +127,8 @@ def refused(faults: Sequence[Fault]) -> Problem:
 
 
 def language_of(accept_language: str) -> Language:
-    """The first of `zh` and `en` in the header's order of preference; English when it names neither."""
+    """The first of `zh` and `en` in the header's order of preference; English when it names
+    neither."""
     best: tuple[float, Language] = (0.0, "en")
     for part in accept_language.split(",")[:20]:
         tag, _, parameter = part.strip().partition(";")
@@ -149,14 +156,18 @@ def page(code: str, language: Language) -> str | None:
     remedy = text.remedy_zh if language == "zh" else text.remedy
     status = f"<p>HTTP {known.status}</p>" if known else ""
     return (
-        f'<!doctype html><html lang="{language}"><meta charset="utf-8"><title>{html.escape(code)}</title>'
+        f'<!doctype html><html lang="{language}"><meta charset="utf-8">'
+        f"<title>{html.escape(code)}</title>"
         f"<h1>{html.escape(title)}</h1><p><code>{html.escape(code)}</code></p>{status}"
         f"<p>{html.escape(detail)}</p><p>{html.escape(remedy)}</p></html>"
     )
 
 
 def _short(value: object) -> object:
-    """A value as the problem may echo it: scalars as they are, text cut, anything else as shortened JSON."""
+    """A value as the problem may echo it: scalars as they are, text cut, anything else as shortened
+    JSON."""
+    if value is ABSENT:
+        return ""
     if value is None or isinstance(value, bool | int | float):
         return value
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)

@@ -1,4 +1,5 @@
-"""Quotas: how many messages a caller may send, counted over all processes by State, fetched in small advances so that a request seldom asks."""
+"""Quotas: how many messages a caller may send, counted over all processes by State, fetched in
+small advances so that a request seldom asks."""
 
 from __future__ import annotations
 
@@ -29,7 +30,8 @@ class Quotas:
         self._purses: dict[str, _Purse] = {}
 
     async def take(self, name: str, caller: CallerConfig, count: int) -> None:
-        """Use up `count` messages of a caller's quota. Raises Problem quota_exceeded (nothing is used up then), StateError."""
+        """Use up `count` messages of a caller's quota. Raises Problem quota_exceeded (nothing is
+        used up then), StateError."""
         quota = caller.quota
         if quota is None:
             return

@@ -1,7 +1,9 @@
-"""Recipients as people write them: `scheme:value` or a bare telephone number becomes a canonical Address.
+"""Recipients as people write them: `scheme:value` or a bare telephone number becomes a canonical
+Address.
 
-The number plan of `phonenumbers` is overlaid: it refuses valid Chinese numbers of new ranges and the 13-digit numbers
-of things (物联网), and its parser costs more than everything else in a request, so that plain mobile numbers never meet it.
+The number plan of `phonenumbers` is overlaid: it refuses valid Chinese numbers of new ranges and
+the 13-digit numbers of things (物联网), and its parser costs more than everything else in a
+request, so that plain mobile numbers never meet it.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ def read_recipient(text: str, field: str = "to") -> Address | Fault:
 
 
 def _dialled(number: str, text: str, field: str) -> Address | Fault:
-    import phonenumbers  # noqa: PLC0415 - slow to import, and most processes never need it
+    import phonenumbers
 
     plain = number.translate(_SEPARATORS)
     if match := _MOBILE.fullmatch(plain):

@@ -1,4 +1,5 @@
-"""`GET /v1/status`: one screen for operators: queues with depth and age, links, held, parked, dead, checks, configuration."""
+"""`GET /v1/status`: one screen for operators: queues with depth and age, links, held, parked, dead,
+checks, configuration."""
 
 from __future__ import annotations
 

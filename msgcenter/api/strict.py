@@ -1,7 +1,9 @@
-"""Strict JSON: a body becomes a model or a list of faults; repeated keys, NaN and needless depth are refused although pydantic would let them pass.
+"""Strict JSON: a body becomes a model or a list of faults; repeated keys, NaN and needless depth
+are refused although pydantic would let them pass.
 
-The fast way costs one pydantic pass: every key of a valid body is a declared field, so a body has no repeated key when
-it holds exactly as many `"…":` as fields were set. Only when the counts differ is it read a second time, exactly.
+The fast way costs one pydantic pass: every key of a valid body is a declared field, so a body has
+no repeated key when it holds exactly as many `"…":` as fields were set. Only when the counts differ
+is it read a second time, exactly.
 """
 
 from __future__ import annotations
@@ -14,17 +16,19 @@ from typing import Any, TypeVar, cast
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from msgcenter.api.models import Body
 from msgcenter.api.problems import Fault, Problem
 from msgcenter.config.problems import did_you_mean
 
-M = TypeVar("M", bound=BaseModel)
+M = TypeVar("M", bound=Body)
 
 MAX_FAULTS = 200
 _KEYS = re.compile(rb'(?<!\\)"[ \t\r\n]*:')
 
 
 class Invalid(Exception):
-    """The body is JSON but not this model: `faults` says why, `data` is the parsed body (a dict or another value)."""
+    """The body is JSON but not this model: `faults` says why, `data` is the parsed body (a dict or
+    another value)."""
 
     def __init__(self, faults: list[Fault], data: Any) -> None:
         super().__init__(f"{len(faults)} faults")
@@ -33,7 +37,8 @@ class Invalid(Exception):
 
 
 def read_model(model: type[M], body: bytes) -> M:
-    """The body as `model`. Raises Problem (not JSON, repeated key, too deep) or Invalid (wrong fields)."""
+    """The body as `model`. Raises Problem (not JSON, repeated key, too deep) or Invalid (wrong
+    fields)."""
     try:
         value = model.model_validate_json(body)
     except ValidationError as error:
@@ -44,7 +49,8 @@ def read_model(model: type[M], body: bytes) -> M:
 
 
 def read_json(body: bytes) -> Any:
-    """Any JSON value, exactly: raises Problem for bytes that are not UTF-8 JSON, NaN, a repeated key, deep nesting."""
+    """Any JSON value, exactly: raises Problem for bytes that are not UTF-8 JSON, NaN, a repeated
+    key, deep nesting."""
     try:
         return json.loads(body.decode(), object_pairs_hook=_pairs, parse_constant=_constant)
     except RecursionError as error:
@@ -83,14 +89,14 @@ def _constant(name: str) -> Any:
     raise Problem("json_invalid", why=f"{name} is not JSON")
 
 
-def _count(value: BaseModel) -> int:
-    """How many keys the JSON of a valid model had, were none repeated."""
-    names = value.model_fields_set
+def _count(value: Any) -> int:
+    """How many keys the JSON of a valid Body had, were none repeated."""
+    names = value.__pydantic_fields_set__
     count = len(names)
-    for name in type(value).__nested__:  # type: ignore[attr-defined]
+    for name in value.__nested__:
         if name in names:
             inner = getattr(value, name)
-            if isinstance(inner, list):
+            if type(inner) is list:
                 for item in inner:
                     count += _count(item)
             elif inner is not None:
@@ -109,9 +115,9 @@ def faults_of(error: ValidationError, model: type[BaseModel]) -> list[Fault]:
 
 def _fault(detail: ErrorDetails, model: type[BaseModel]) -> Fault:
     kind = detail["type"]
-    loc = _visible(detail["loc"])
+    loc = detail["loc"]
     field = dotted(loc)
-    value = detail.get("input", "")
+    value = detail.get("input")
     facts: Mapping[str, Any] = detail.get("ctx") or {}
     if kind == "missing":
         return Fault(field, "missing", facts={"name": loc[-1] if loc else ""})
@@ -165,18 +171,6 @@ _TYPES = {
 }
 
 
-def _visible(loc: Sequence[str | int]) -> list[str | int]:
-    """The place as the caller wrote it: pydantic puts the tag of a discriminated union into it."""
-    out: list[str | int] = []
-    for part in loc:
-        if out and out[-1] == "content" and part == "text" and len(loc) > len(out) + 1:
-            continue
-        if out and out[-1] == "content" and part == "text" and loc[-1] == "text" and len(loc) == 2:
-            continue
-        out.append(part)
-    return out
-
-
 def dotted(loc: Sequence[str | int]) -> str:
     """`("messages", 0, "to")` -> `messages[0].to`."""
     out = ""
@@ -191,10 +185,8 @@ def _known(model: type[BaseModel], loc: Sequence[str | int]) -> list[str]:
     node: Mapping[str, Any] = schema
     for part in loc:
         node = _resolved(node, schema)
-        if isinstance(part, int):
-            node = node.get("items", {})
-        else:
-            node = node.get("properties", {}).get(part, {})
+        properties = node.get("properties", {})
+        node = node.get("items", {}) if isinstance(part, int) else properties.get(part, {})
     return list(_resolved(node, schema).get("properties", {}))
 
 

@@ -1,9 +1,11 @@
-"""Terms: what one caller may send under one configuration, compiled once, so that a request costs a dictionary look-up."""
+"""Terms: what one caller may send under one configuration, compiled once, so that a request costs a
+dictionary look-up."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from msgcenter.adapter import Spec
 from msgcenter.api.problems import Fault, Problem
@@ -18,7 +20,8 @@ _OF_A_CUSTOMER = ("customer", "tel", "wecom", "kf", "gridapp")
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How a message may go: kinds in order, the account (may be empty), tier, validity in milliseconds."""
+    """How a message may go: kinds in order, the account (may be empty), tier, validity in
+    milliseconds."""
 
     kinds: tuple[str, ...]
     account: str
@@ -26,8 +29,7 @@ class Plan:
     life_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
+class Wish(NamedTuple):
     """What a request says about its way; None = nothing said, or said wrongly elsewhere."""
 
     scheme: str | None

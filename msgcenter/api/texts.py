@@ -1,7 +1,5 @@
 """The texts of every problem code, in English and Chinese: CODES for whole answers (with their status), FIELD_CODES for single fields."""
 
-# ruff: noqa: E501 - a table of texts reads best with one text a line
-
 from __future__ import annotations
 
 from dataclasses import dataclass

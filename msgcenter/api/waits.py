@@ -1,4 +1,5 @@
-"""Waits: `?wait=` of any number of requests is served by one task that asks State about all waited-for messages in one call."""
+"""Waits: `?wait=` of any number of requests is served by one task that asks State about all
+waited-for messages in one call."""
 
 from __future__ import annotations
 
@@ -14,7 +15,8 @@ CHUNK = 500
 
 
 class Waits:
-    """`final(message, seconds)` returns as soon as the message has its last status, or when the time is over."""
+    """`final(message, seconds)` returns as soon as the message has its last status, or when the
+    time is over."""
 
     def __init__(self, state: State, final: Callable[[Snapshot], bool], clock: Clock) -> None:
         self._state = state

@@ -1,4 +1,5 @@
-"""The frame around every handler: routes as data, trace, key and scope, body limits, idempotency, problems, metrics and the access log."""
+"""The frame around every handler: routes as data, trace, key and scope, body limits, idempotency,
+problems, metrics and the access log."""
 
 from __future__ import annotations
 
@@ -16,6 +17,7 @@ from pydantic import BaseModel
 
 from msgcenter.api.accept import fingerprint
 from msgcenter.api.auth import Identity
+from msgcenter.api.models import Body
 from msgcenter.api.problems import Fault, Language, Problem, language_of, refused
 from msgcenter.api.strict import Invalid, read_model
 from msgcenter.bus import BusBlocked, BusError
@@ -27,8 +29,9 @@ if TYPE_CHECKING:
     from msgcenter.api.app import Api
     from msgcenter.api.terms import Terms
 
-M = TypeVar("M", bound=BaseModel)
+M = TypeVar("M", bound=Body)
 
+TRACE = web.RequestKey("trace", str)
 KEY_LEASE_S = 10.0
 SLOW_S = 1.0
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}", re.ASCII)
@@ -48,9 +51,11 @@ class Param:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One operation. `scope`: needed for it; "" = any key; None = no key at all. `answers`: status -> model (None = no JSON).
+    """One operation. `scope`: needed for it; "" = any key; None = no key at all. `answers`: status
+    -> model (None = no JSON).
 
-    `writes`: takes an Idempotency-Key. `problems`: codes beyond those that every operation may answer.
+    `writes`: takes an Idempotency-Key. `problems`: codes beyond those that every operation may
+    answer.
     """
 
     method: str
@@ -69,8 +74,12 @@ class Route:
 
     @property
     def pattern(self) -> str:
-        """The path for aiohttp's router: a parameter stops before `:` so that `/{id}:cancel` is found."""
+        """The path for aiohttp's router: a parameter stops before `:` so that `/{id}:cancel` is
+        found."""
         return _PARAMETER.sub(r"{\1:[^/:{}]+}", self.path)
+
+
+ROUTE = web.RequestKey("route", Route)
 
 
 class Call:
@@ -133,7 +142,8 @@ class Call:
     # -- query ----------------------------------------------------------------------------------
 
     def query(self, *names: str) -> dict[str, str]:
-        """The parameters that were given, of those the operation takes. Raises Problem for any other or a repeated one."""
+        """The parameters that were given, of those the operation takes. Raises Problem for any
+        other or a repeated one."""
         given = self.request.query
         allowed = {param.name for param in self.route.params}
         faults = [
@@ -205,9 +215,11 @@ class Call:
         prefix: str = "req",
         stored: Callable[[bytes], bytes] | None = None,
     ) -> web.Response:
-        """Run `work(id)` -> (status, JSON body) at most once per Idempotency-Key and answer it; `id` is the same in every try.
+        """Run `work(id)` -> (status, JSON body) at most once per Idempotency-Key and answer it;
+        `id` is the same in every try.
 
-        `stored` may take secrets out of what later tries are answered. A problem is not stored: the key may be tried again.
+        `stored` may take secrets out of what later tries are answered. A problem is not stored: the
+        key may be tried again.
         """
         state, key = self.api.deps.state, self.idempotency_key()
         new_id = self.api.deps.ids.new(prefix, self.caller)
@@ -276,7 +288,8 @@ def when(ms: int) -> str | None:
 
 
 def traceparent(given: str, rng: Random) -> str:
-    """The caller's traceparent when it is well formed, else a new one (W3C Trace Context, version 00)."""
+    """The caller's traceparent when it is well formed, else a new one (W3C Trace Context, version
+    00)."""
     match = _TRACEPARENT.fullmatch(given) if given else None
     if match and not given.startswith("ff") and match[1].strip("0") and match[2].strip("0"):
         return given
@@ -285,12 +298,13 @@ def traceparent(given: str, rng: Random) -> str:
 
 
 def endpoint(api: Api, route: Route) -> Handler:
-    """aiohttp's handler for a route: who calls, may they, then the work. Errors are the middleware's."""
+    """aiohttp's handler for a route: who calls, may they, then the work. Errors are the
+    middleware's."""
     scope, handler = route.scope, route.handler
 
     async def handle(request: web.Request) -> web.StreamResponse:
-        call = Call(api, request, route, request["trace"])
-        request["route"] = route
+        call = Call(api, request, route, request[TRACE])
+        request[ROUTE] = route
         if scope is not None:
             identity = await api.keyring.identify(request.headers.get(hdrs.AUTHORIZATION, ""))
             call.identity = identity
@@ -313,7 +327,7 @@ def frame(api: Api) -> Middleware:
     async def around(request: web.Request, handler: Handler) -> web.StreamResponse:
         started = clock.monotonic()
         trace = traceparent(request.headers.get("traceparent", ""), rng)
-        request["trace"] = trace
+        request[TRACE] = trace
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(trace_id=trace[3:35])
         code = ""
@@ -327,7 +341,7 @@ def frame(api: Api) -> Middleware:
             language = language_of(request.headers.get(hdrs.ACCEPT_LANGUAGE, ""))
             response = problem.response(language, request.path, trace[3:35])
         took = clock.monotonic() - started
-        route: Route | None = request.get("route")
+        route: Route | None = request.get(ROUTE)
         path, method = (route.path, route.method) if route else ("unmatched", "-")
         api.observe(metrics, path, method, response.status, took)
         line = log.info if response.status >= 400 or took >= SLOW_S else log.debug
@@ -338,7 +352,7 @@ def frame(api: Api) -> Middleware:
     return around
 
 
-def as_problem(error: Exception, request: web.Request) -> Problem:  # noqa: PLR0911 - a table
+def as_problem(error: Exception, request: web.Request) -> Problem:
     """What went wrong, in the words of the table."""
     match error:
         case Problem():

@@ -3,16 +3,17 @@ once each.
 
 | record | event `msgcenter.message.<word>.v1` |
 |---|---|
-| own pass: Sent, Unknown, Held | sent, unknown, held |
-| own pass: Suppressed, Rejected, when final | suppressed, rejected |
-| receipt after which the status is delivered, undelivered, read, unknown | the same word |
-| inbound message passed on (Routed) | received, with its content |
-| anything else (Routed of submit, Retry, a step that failed while the plan goes on) | none |
+| the status is now sent, unknown, undelivered, delivered, read, held, rejected, suppressed | that word |
+| the status is now expired or cancelled | suppressed (the code says which) |
+| an inbound message was passed on (Routed) | received, with its content |
+| anything else: pending statuses, a step that failed while the plan goes on | none |
 
-The id is made of message, step, attempt and word, so that the receipts of two parts with the same
-news, or a record that comes twice, make one event. An inbound message that nobody is assigned to
-has caller "", which only readers of everything see. Events of one outbound message share a
-partition, and so do the inbound messages of one conversation: each is read in order.
+Both a pass of our own and a receipt can bring the news. The id is made of message, step and word (and
+attempt, for held: a message may be held again), so that two parts with the same receipt, a pass that
+only confirms what a receipt has said, or a record that comes twice make no second event. An inbound
+message that nobody is assigned to has caller "", which only readers of everything see. Events of one
+outbound message share a partition, and so do the inbound messages of one conversation: each is read
+in order.
 """
 
 from __future__ import annotations
@@ -28,20 +29,26 @@ from msgcenter.store import Event, StoreError
 from msgcenter.store.rows import code_of
 from msgcenter.store.store import Store
 from protocols.envelope import Envelope, Record, hashed
-from protocols.outcome import Held, Outcome, Rejected, Routed, Sent, Suppressed, Unknown
+from protocols.outcome import Held, Outcome, Rejected, Routed, Suppressed, Unknown
 from protocols.payload import DeliveryReport, Notice
 
-#: Outcome of an own pass -> (word, only when the status is final).
-OWN: dict[type[Outcome], tuple[str, bool]] = {
-    Sent: ("sent", False),
-    Unknown: ("unknown", False),
-    Held: ("held", False),
-    Suppressed: ("suppressed", True),
-    Rejected: ("rejected", True),
+SOURCE = "/msgcenter"
+
+#: Status after a record -> word of the event, where it is news to the caller.
+NEWS: dict[str, str] = {
+    "sent": "sent",
+    "unknown": "unknown",
+    "undelivered": "undelivered",
+    "delivered": "delivered",
+    "read": "read",
+    "held": "held",
+    "rejected": "rejected",
+    "suppressed": "suppressed",
+    "expired": "suppressed",
+    "cancelled": "suppressed",
 }
-#: Statuses after a receipt that are news.
-RECEIPT = frozenset({"delivered", "undelivered", "read", "unknown"})
-WORDS = frozenset({word for word, _ in OWN.values()} | RECEIPT | {"received"})
+_OF_RECEIPTS = frozenset({"undelivered", "delivered", "read"})
+WORDS = frozenset({*NEWS.values(), "received"})
 
 
 def event_type(word: str) -> str:
@@ -49,8 +56,8 @@ def event_type(word: str) -> str:
     return f"msgcenter.message.{word}.v1"
 
 
-def _event_id(message: str, step: int, attempt: int, word: str) -> str:
-    return f"evt_{hashed(message, step, attempt, word, 'event')}"
+def _event_id(message: str, step: int, word: str, attempt: int = 0) -> str:
+    return f"evt_{hashed(message, step, word, attempt if word == 'held' else 0, 'event')}"
 
 
 def _rfc3339(ms: int) -> str:
@@ -77,7 +84,7 @@ def _received(record: Record) -> Event:
         "content": content_of(envelope, "full"),
     }
     return Event(
-        id=_event_id(envelope.id, 0, 0, "received"),
+        id=_event_id(envelope.id, 0, "received"),
         caller=envelope.caller,
         type=event_type("received"),
         at=record.at,
@@ -94,7 +101,8 @@ def _news(record: Record, word: str, *, caller: str, step: int, attempt: int) ->
         "reference": record.reference or ("" if record.subject else record.envelope.reference),
         "status": record.status,
         "final": record.final,
-        "code": code_of(record),
+        # A pass that only confirms what a receipt has said knows no code of the far end's.
+        "code": code_of(record) if record.subject or word not in _OF_RECEIPTS else "",
         "detail": _detail(record.outcome),
         "channel": record.envelope.channel,
         "step": step,
@@ -107,7 +115,7 @@ def _news(record: Record, word: str, *, caller: str, step: int, attempt: int) ->
     if isinstance(record.outcome, Held):
         data["until"] = _rfc3339(record.outcome.until)
     return Event(
-        id=_event_id(message, step, attempt, word),
+        id=_event_id(message, step, word, attempt),
         caller=caller,
         type=event_type(word),
         at=record.at,
@@ -120,12 +128,13 @@ def _news(record: Record, word: str, *, caller: str, step: int, attempt: int) ->
 def event_of(record: Record) -> Event | None:
     """The event a record makes, if it makes one."""
     envelope = record.envelope
+    word = NEWS.get(record.status, "")
     if record.subject:
-        if record.status not in RECEIPT:
+        if not word:
             return None
         return _news(
             record,
-            record.status,
+            word,
             caller=record.subject_caller,
             step=record.subject_step,
             attempt=record.subject_attempt,
@@ -134,8 +143,7 @@ def event_of(record: Record) -> Event | None:
         return None  # a report nobody is waiting for; an event about an event
     if envelope.inbound:
         return _received(record) if isinstance(record.outcome, Routed) else None
-    word, only_final = OWN.get(type(record.outcome), ("", False))
-    if not word or (only_final and not record.final):
+    if not word:
         return None
     return _news(record, word, caller=envelope.caller, step=envelope.step, attempt=envelope.attempt)
 
@@ -145,6 +153,22 @@ def order_of(event: Event, envelope: Envelope) -> str:
     if event.type == event_type("received"):
         return envelope.order_key or envelope.id
     return event.message
+
+
+def cloud_event(event: Event) -> dict[str, Any]:
+    """The event as a CloudEvents 1.0 object, as the event log and callbacks show it."""
+    out: dict[str, Any] = {
+        "specversion": "1.0",
+        "id": event.id,
+        "source": SOURCE,
+        "type": event.type,
+        "time": _rfc3339(event.at),
+        "subject": event.subject,
+        "data": dict(event.data),
+    }
+    if not event.subject:
+        del out["subject"]
+    return out
 
 
 class EventsSink:

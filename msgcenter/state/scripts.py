@@ -197,6 +197,12 @@ class Scripts:
         except (RedisError, RedisClusterException, OSError) as error:
             # TimeoutError is an OSError.
             raise StateError(f"redis: {type(error).__name__}: {error}") from error
+        except AttributeError as error:
+            if not isinstance(self._client, RedisCluster):
+                raise
+            # On CLUSTERDOWN redis-py 8.1 closes all connections of a Cluster, and those that other
+            # tasks are just opening fail on a writer that is None.
+            raise StateError(f"redis: connection closed by another task: {error}") from error
 
 
 def _argument(call: Call, constants: Sequence[object]) -> bytes:

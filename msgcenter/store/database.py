@@ -35,8 +35,6 @@ Work = Callable[[AsyncConnection], Awaitable[T]]
 _Job = tuple[Work[Any], "asyncio.Future[Any]"]
 
 MAX_JOBS = 200
-CONNECT_S = 5.0
-COMMAND_S = 15.0
 _AWAY = (
     DBAPIError,
     PoolTimeout,
@@ -170,11 +168,22 @@ class _TakenInProcess:
 class Database:
     """Open, close, migrate, ping; `_read` and `_write` for the subjects that build on it."""
 
-    def __init__(self, url: str, clock: Clock, *, pool_size: int = 10) -> None:
-        """`url`: `sqlite:///file` or `postgresql://…`. Raises ValueError for another."""
+    def __init__(
+        self,
+        url: str,
+        clock: Clock,
+        *,
+        pool_size: int = 10,
+        connect_s: float = 5.0,
+        command_s: float = 15.0,
+    ) -> None:
+        """`url`: `sqlite:///file` or `postgresql://…`. A PostgreSQL that takes longer than `connect_s` for a connection or
+        `command_s` for an answer counts as away. Raises ValueError for another database."""
         self._url, self.is_sqlite = _plain_url(url)
         self._clock = clock
         self._pool_size = pool_size
+        self._connect_s = connect_s
+        self._command_s = command_s
         self._writer: AsyncEngine | None = None
         self._reader: AsyncEngine | None = None
         self._jobs: list[_Job] = []
@@ -207,10 +216,10 @@ class Database:
                 self._url,
                 pool_size=self._pool_size,
                 max_overflow=0,
-                pool_timeout=CONNECT_S,
+                pool_timeout=self._connect_s,
                 connect_args={
-                    "timeout": CONNECT_S,
-                    "command_timeout": COMMAND_S,
+                    "timeout": self._connect_s,
+                    "command_timeout": self._command_s,
                     # A process that hangs inside a transaction must not keep its row locks for
                     # ever.
                     "server_settings": {

@@ -1,4 +1,8 @@
-"""The State contract: keys, claims, outcomes, evidence, receipts and suppressions on every implementation."""
+"""The State contract: keys, claims, outcomes, evidence, receipts and suppressions on every implementation.
+
+One file, because a reader looks for a promise of State here and in one other place only
+(`test_state_shared`: tokens, leases, epoch).
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ from random import Random
 
 import pytest
 
+from msgcenter.clock import ManualClock, SystemClock
 from msgcenter.state import (
     EVIDENCE,
     Accepted,
@@ -399,19 +404,11 @@ async def test_receipts_without_match_take_the_parts_of_a_long_message_in_turn(
 
 
 async def test_an_unknown_is_joined_only_inside_its_deadline(rig: Rig, state: State) -> None:
-    if rig.kind in {"memory", "sqlite"}:
-        now = 1_790_000_000_000
-    else:
-        now = await server_now(rig)
+    # The test's Redis runs on this machine, so its time is ours.
+    clock = ManualClock() if rig.kind in {"memory", "sqlite"} else SystemClock()
+    now = clock.now_ms()
     one = key()
     await state.conclude([unknown(one, "tel:1", until_ms=now + 400)])
     assert (await state.correlate([Receipt("sms", "r", "tel:1")]))[0] is not None
     await rig.later(0.4)
     assert await state.correlate([Receipt("sms", "r", "tel:1")]) == [None]
-
-
-async def server_now(rig: Rig) -> int:
-    """The test's Redis runs on this machine, so its clock is ours."""
-    import time
-
-    return time.time_ns() // 1_000_000

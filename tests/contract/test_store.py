@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
+import signal
+import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -669,3 +672,80 @@ async def test_postgres_killed_is_a_store_error_soon_and_recovers(own_postgres) 
         assert len(taken) == 5
     assert (await store.count_due()).count == 0
     await store.close()
+
+
+async def test_postgres_that_hangs_counts_as_away(own_postgres) -> None:  # type: ignore[no-untyped-def]
+    url = await asyncio.to_thread(own_postgres.create_database)
+    store = Store(url, SystemClock(), connect_s=0.5, command_s=0.5)
+    await store.open()
+    await store.migrate()
+    await store.hold([due(1)])
+    os.killpg(own_postgres.pid, signal.SIGSTOP)
+    children = _children(own_postgres.pid)
+    for pid in children:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        started = time.monotonic()
+        with pytest.raises(StoreError):
+            await store.hold([due(2)])
+        assert time.monotonic() - started < 4
+    finally:
+        for pid in [*children, own_postgres.pid]:
+            os.kill(pid, signal.SIGCONT)
+        os.killpg(own_postgres.pid, signal.SIGCONT)
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                await store.hold([due(2)])
+                break
+            except StoreError:
+                await asyncio.sleep(0.05)
+    assert (await store.count_due()).count == 2
+    await store.close()
+
+
+def _children(pid: int) -> list[int]:
+    out = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        out += [int(child) for child in (task / "children").read_text().split()]
+    return out
+
+
+TAKER = """
+import asyncio, sys
+from msgcenter.clock import SystemClock
+from msgcenter.store.store import Store
+
+async def main():
+    store = Store(sys.argv[1], SystemClock())
+    await store.open()
+    async with store.take_due(2**60) as rows, store.unpark("q", "k") as parked:
+        print(len(rows), len(parked), flush=True)
+        await asyncio.sleep(60)
+
+asyncio.run(main())
+"""
+
+
+async def test_a_process_killed_while_publishing_leaves_its_rows(store: Store, url: str) -> None:
+    await store.hold([due(n) for n in range(10)])
+    await store.park([ParkRow(f"p{n}", "q", "k", b"x", f"msg_{n}") for n in range(3)])
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", TAKER, url, stdout=asyncio.subprocess.PIPE,
+        cwd=Path(__file__).parents[2],
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert await asyncio.wait_for(process.stdout.readline(), 20) == b"10 3\n"
+    if not store.is_sqlite:  # another process cannot have them meanwhile
+        async with store.take_due(T0) as rows:
+            assert rows == ()
+    process.kill()
+    await process.wait()
+    async with asyncio.timeout(10):
+        got = 0
+        while got < 10:  # the server needs a moment to see that its client is gone
+            async with store.take_due(T0) as rows:
+                got += len(rows)
+            await asyncio.sleep(0.02)
+    async with store.unpark("q", "k") as parked_rows:
+        assert [row.id for row in parked_rows] == ["p0", "p1", "p2"]

@@ -27,7 +27,8 @@ IDS = IdFactory(SystemClock(), system_random())
 
 def ended(records: Records) -> int:
     return sum(
-        isinstance(r.outcome, Sent | Suppressed | Rejected | Unknown) for r in records.last().values()
+        isinstance(r.outcome, Sent | Suppressed | Rejected | Unknown)
+        for r in records.last().values()
     )
 
 
@@ -69,7 +70,13 @@ async def test_a_poison_envelope_among_99_good_ones_goes_to_dead_alone(tmp_path:
 async def test_a_flapping_far_end_loses_and_repeats_nothing(tmp_path: Path, kind: str) -> None:
     far_end, records = FarEnd(), Records()
     envelopes = [
-        text(IDS, n, category="marketing", tier=5, order_key=f"c{n % 50}" if kind == "ordered" else "")
+        text(
+            IDS,
+            n,
+            category="marketing",
+            tier=5,
+            order_key=f"c{n % 50}" if kind == "ordered" else "",
+        )
         for n in range(1000)
     ]
     async with running(config_folder(tmp_path), scripted(far_end, max_batch=10), records) as app:
@@ -90,7 +97,9 @@ async def test_a_flapping_far_end_loses_and_repeats_nothing(tmp_path: Path, kind
     assert not any(isinstance(r.outcome, Unknown) for r in records.all)
 
 
-async def test_order_is_kept_while_heads_fail_and_other_conversations_run_on(tmp_path: Path) -> None:
+async def test_order_is_kept_while_heads_fail_and_other_conversations_run_on(
+    tmp_path: Path,
+) -> None:
     far_end, records = FarEnd(), Records()
     rng = system_random()
     failing = 0
@@ -128,7 +137,10 @@ async def test_expired_cancelled_and_paused_messages_do_not_leave(tmp_path: Path
     good = text(IDS, 4, campaign="autumn")
     async with running(config_folder(tmp_path), scripted(far_end), records) as app:
         await app.parts.state.suppress(
-            [Suppression(f"message:{cancelled.id}", "cancelled"), Suppression("campaign:spring", "paused")]
+            [
+                Suppression(f"message:{cancelled.id}", "cancelled"),
+                Suppression("campaign:spring", "paused"),
+            ]
         )
         await submit(app, [late, cancelled, paused, good])
         await until(lambda: ended(records) == 4)
@@ -139,7 +151,9 @@ async def test_expired_cancelled_and_paused_messages_do_not_leave(tmp_path: Path
     assert list(rules.values()) == ["expired", "cancelled", "paused"]
 
 
-async def test_unknown_is_resent_once_and_marked_where_the_category_allows_it(tmp_path: Path) -> None:
+async def test_unknown_is_resent_once_and_marked_where_the_category_allows_it(
+    tmp_path: Path,
+) -> None:
     far_end, records = FarEnd(), Records()
 
     def lose_first(item: Dispatch) -> Outcome | None:
@@ -183,7 +197,9 @@ async def test_the_routing_slip_goes_on_after_a_definite_refusal(tmp_path: Path)
         Rejected("recipient", "not here", "refused") if item.envelope.step == 0 else None
     )
     envelope = text(IDS, 1)
-    two = type(envelope)(**{**{f: getattr(envelope, f) for f in envelope.__slots__}, "channels": ("devnull",) * 2})
+    two = type(envelope)(
+        **{**{f: getattr(envelope, f) for f in envelope.__slots__}, "channels": ("devnull",) * 2}
+    )
     async with running(config_folder(tmp_path), scripted(far_end), records) as app:
         await submit(app, [two])
         await until(lambda: far_end.taken == [two.id])

@@ -1,4 +1,4 @@
-"""A crash before and after the k-th call to Bus, State or Adapter, for every k: then a fresh worker on the same data must lose nothing and send nothing twice."""
+"""A crash before and after the k-th call to Bus, State or Adapter, for every k; a fresh worker then loses and repeats nothing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,16 @@ import pytest
 from msgcenter.app import App, Parts
 from msgcenter.clock import IdFactory, SystemClock, system_random
 from protocols.outcome import Held, Rejected, Retry, Routed, Sent, Suppressed, Unknown
-from tests.flow.rigging import FarEnd, Records, config_folder, running, scripted, submit, text, until
+from tests.flow.rigging import (
+    FarEnd,
+    Records,
+    config_folder,
+    running,
+    scripted,
+    submit,
+    text,
+    until,
+)
 
 IDS = IdFactory(SystemClock(), system_random())
 COUNTED = {"publish", "ack", "replay", "admit", "conclude", "release", "deliver"}
@@ -85,9 +94,11 @@ def messages() -> list[Any]:
     """Marketing (never resent), a conversation, and one that the far end first asks to send again."""
     bulk = [text(IDS, n, category="marketing", tier=5) for n in range(5)]
     talk = [
-        text(IDS, 50, category="marketing", tier=5, order_key="talk", reference=f"{n}") for n in range(3)
+        text(IDS, 50, category="marketing", tier=5, order_key="talk", reference=f"{n}")
+        for n in range(3)
     ]
-    return [*bulk, *talk, text(IDS, 99, category="marketing", tier=5, reference="again")]
+    again = text(IDS, 99, category="marketing", tier=5, reference="again", order_key="again")
+    return [*bulk, *talk, again]
 
 
 def kill(app: App) -> None:
@@ -97,7 +108,9 @@ def kill(app: App) -> None:
         task.cancel()
 
 
-async def life(folder: Path, far_end: FarEnd, records: Records, doom: Doom, sent: list[Any]) -> None:
+async def life(
+    folder: Path, far_end: FarEnd, records: Records, doom: Doom, sent: list[Any]
+) -> None:
     """One life of the process: until everything has ended, or until it dies."""
 
     def wrap(parts: Parts) -> Parts:
@@ -140,23 +153,33 @@ def script(far_end: FarEnd) -> None:
 async def run_with_crash(tmp_path: Path, at: int, *, after: bool) -> tuple[Doom, FarEnd, Records]:
     far_end, records = FarEnd(), Records()
     script(far_end)
-    folder = config_folder(tmp_path / f"{at}{'a' if after else 'b'}")
+    folder = config_folder(tmp_path / f"{at}{'a' if after else 'b'}", drain="100ms")
     doom = Doom(at, after=after)
     sent = messages()
     await life(folder, far_end, records, doom, sent)
     if doom.died.is_set():
         await life(folder, far_end, records, Doom(0, after=False), [])
     assert {r.envelope.id for r in records.last().values()} == {e.id for e in sent}, doom.calls[-1]
-    assert len(far_end.taken) == len(set(far_end.taken)), f"sent twice, died at {doom.calls[-1]} {at}"
+    assert len(far_end.taken) == len(set(far_end.taken)), (
+        f"sent twice, died at {doom.calls[-1]} {at}"
+    )
     last = records.last()
-    lost = [e.id for e in sent if isinstance(last[e.id].outcome, Sent) and e.id not in far_end.taken]
+    lost = [
+        e.id for e in sent if isinstance(last[e.id].outcome, Sent) and e.id not in far_end.taken
+    ]
     assert not lost
     for envelope in sent:
         if envelope.id not in far_end.taken:
-            assert isinstance(last[envelope.id].outcome, Unknown), (doom.calls[-1], last[envelope.id].outcome)
+            assert isinstance(last[envelope.id].outcome, Unknown), (
+                doom.calls[-1],
+                last[envelope.id].outcome,
+            )
     talk = far_end.order.get("talk", [])
     assert talk == sorted(talk)
-    passes = {(r.envelope.id, r.envelope.step, r.envelope.attempt, r.pipeline) for r in records.unique().values()}
+    passes = {
+        (r.envelope.id, r.envelope.step, r.envelope.attempt, r.pipeline)
+        for r in records.unique().values()
+    }
     assert len(passes) == len(records.unique())
     kinds = {type(r.outcome) for r in records.unique().values()}
     assert kinds <= {Sent, Routed, Retry, Unknown, Held, Suppressed, Rejected}
@@ -171,7 +194,9 @@ async def test_a_clean_run_counts_its_calls(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-async def test_a_crash_at_any_call_loses_nothing_and_repeats_nothing(tmp_path: Path, after: bool) -> None:
+async def test_a_crash_at_any_call_loses_nothing_and_repeats_nothing(
+    tmp_path: Path, after: bool
+) -> None:
     doom, _, _ = await run_with_crash(tmp_path, 0, after=after)
     total = len(doom.calls)
     crashed = 0

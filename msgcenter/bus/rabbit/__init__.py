@@ -145,14 +145,10 @@ class RabbitBus:
 
     async def purge(self, queue: Queue) -> int:
         self._started()
-        count = 0
-        if consumer := self._consumers.get(queue.name):
-            fetched = await consumer.take(len(consumer.buffer), 0)
-            await consumer.ack([delivery.tag for delivery in fetched])
-            count = len(fetched)
+        await self.release(queue)  # or frames on their way to us would be missed
         async with self._channel() as channel:
             ok = await call(channel.queue_purge(self._names.queue(queue)))
-        return count + (ok.message_count or 0)
+        return ok.message_count or 0
 
     def healthy(self) -> str:
         return "bus is closed" if self._closed else self._publisher.healthy()

@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 #: A tag is the channel's generation above the broker's delivery tag.
 _TAG_BITS = 48
 _TAG_MASK = (1 << _TAG_BITS) - 1
+#: Known before the broker's answer, which may come after the first frames. Unique in its channel.
+_CONSUMER = "frames"
 
 
 class Lease:
@@ -83,8 +85,8 @@ class Consumer:
         self._outstanding: dict[int, None] = {}
         self._generation = 0
         self._channel: AbstractChannel | None = None
-        self._consumer_tag = ""
         self._stopped = False
+        self._cancelled = False  # at the broker: what is returned before comes straight back
         self._task = asyncio.create_task(self._run(), name=f"amqp consume {name}")
 
     @property
@@ -102,7 +104,9 @@ class Consumer:
 
     async def take(self, max_batch: int, max_wait: float) -> list[Delivery]:
         """Up to `max_batch` frames, oldest first. Raises BusError when the queue cannot be read."""
-        if not self.buffer:
+        if self.buffer:
+            await asyncio.sleep(0)  # a reader that finds frames each time must not starve others
+        else:
             with suppress(TimeoutError):
                 async with asyncio.timeout(max_wait):
                     while not self.buffer and not self._stopped:
@@ -141,7 +145,7 @@ class Consumer:
 
     async def give_back(self, deliveries: Sequence[Delivery]) -> None:
         again = [replace(d, number=d.number + 1) for d in deliveries if d.tag in self._outstanding]
-        if self._stopped:
+        if self._cancelled:
             await self._requeue([d.tag for d in again])
         elif again:
             self.buffer = deque(sorted([*again, *self.buffer], key=lambda d: d.tag))
@@ -161,10 +165,14 @@ class Consumer:
             self._task.cancel()
             return
         with suppress(BusError, AMQPChannelError):
-            await call(channel.basic_cancel(self._consumer_tag))
+            await call(channel.basic_cancel(_CONSUMER))
+        self._cancelled = True
         tags = [delivery.tag for delivery in self.buffer]
         self.buffer.clear()
         await self._requeue(tags)
+        with suppress(BusError, AMQPChannelError):
+            # Answered after the returns were passed on: whoever reads next finds them at the head.
+            await call(channel.queue_declare(self.name, passive=True))
         if self._idle.is_set():
             await asyncio.wait((self._task,))
 
@@ -222,10 +230,11 @@ class Consumer:
             self._rebuild.clear()
             channel.on_consumer_cancel_callbacks.add(self._on_cancel)
             self._channel = channel
-            ok = await call(
-                channel.basic_consume(self.name, partial(self._on_message, self._generation))
+            await call(
+                channel.basic_consume(
+                    self.name, partial(self._on_message, self._generation), consumer_tag=_CONSUMER
+                )
             )
-            self._consumer_tag = ok.consumer_tag or ""
             self.problem = ""
             self.heard = self._clock.monotonic()
             waits = [channel.closing]
@@ -254,7 +263,7 @@ class Consumer:
         tag = generation << _TAG_BITS | (frame.delivery_tag or 0)
         self._outstanding[tag] = None
         self.heard = self._clock.monotonic()
-        if self._stopped:
+        if self._cancelled:
             await self._requeue([tag])
             return
         self.buffer.append(Delivery(self.queue, message.body, number, tag))

@@ -1,4 +1,5 @@
-"""The API over small real parts: State in memory, the Store on SQLite, a configuration folder, and a bus that a test can stop."""
+"""The API over small real parts: State in memory, the Store on SQLite, a configuration folder, and
+a bus that a test can stop."""
 
 from __future__ import annotations
 
@@ -21,7 +22,6 @@ from msgcenter.bus import BusError, Delivery, Depth, Frame, Lease, Queue
 from msgcenter.clock import IdFactory, SystemClock
 from msgcenter.config import Config, load
 from msgcenter.metrics import Metrics
-from msgcenter.state import Snapshot
 from msgcenter.state.memory import MemoryState
 from msgcenter.store.store import Store
 from protocols import wire
@@ -75,13 +75,20 @@ class Settings(BaseModel):
 
 
 SPECS = {
-    "sms": Spec("sms", "SMS", schemes=frozenset({"tel"}), needs_account=True),
+    "sms": Spec(
+        "sms",
+        "SMS",
+        schemes=frozenset({"tel"}),
+        needs_account=True,
+        receipts=frozenset({"delivered"}),
+    ),
     "push": Spec("push", "Push", schemes=frozenset({"gridapp"})),
 }
 
 
 class MemoryBus:
-    """Keeps what was published. `down`: raise; `gate`: a test holds publishes back; `delay`: each takes this long."""
+    """Keeps what was published. `down`: raise; `gate`: a test holds publishes back; `delay`: each
+    takes this long."""
 
     def __init__(self) -> None:
         self.frames: list[Frame] = []
@@ -134,16 +141,6 @@ class MemoryBus:
         return out
 
 
-def derive(snapshot: Snapshot) -> str:
-    """Enough of a status for these tests: the best evidence, else the view."""
-    marks = [mark for parts in snapshot.deliveries.values() for mark in parts.values()]
-    return marks[-1][0] if marks else snapshot.view or "accepted"
-
-
-def final(snapshot: Snapshot) -> bool:
-    return derive(snapshot) in {"delivered", "undelivered", "expired", "rejected", "cancelled"}
-
-
 class Live:
     def __init__(self, config: Config) -> None:
         self.current = config
@@ -174,7 +171,7 @@ class Parts:
         await self.store.migrate()
         loaded = load(
             config,
-            settings_models={kind: Settings for kind in SPECS},
+            settings_models=dict.fromkeys(SPECS, Settings),
             env={},
             clock=self.clock,
         )
@@ -188,8 +185,6 @@ class Parts:
             ids=IdFactory(self.clock, self.random),
             metrics=Metrics(CollectorRegistry(), "0.0.1"),
             specs=SPECS,
-            derive=derive,
-            final=final,
             pepper=PEPPER,
             env="test",
             version="0.0.1",

@@ -1,4 +1,5 @@
-"""Sending: what is answered 202 is on the bus, readable, and the same again under one Idempotency-Key."""
+"""Sending: what is answered 202 is on the bus, readable, and the same again under one
+Idempotency-Key."""
 
 from __future__ import annotations
 

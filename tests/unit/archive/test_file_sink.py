@@ -35,12 +35,16 @@ def lines_of(directory: Path) -> list[dict[str, object]]:
     return [line for path in paths for line in read_file(path)]
 
 
+def paths_in(directory: Path) -> list[Path]:
+    return sorted(directory.iterdir())
+
+
 async def test_torn_at_every_octet(tmp_path: Path) -> None:
     """Whatever octet a crash ends the file at, the whole lines stay and the rest can be written
     again."""
     records = many(3)
     await filled(tmp_path / "a", records)
-    (path,) = (tmp_path / "a").iterdir()
+    (path,) = paths_in(tmp_path / "a")
     data = path.read_bytes()
     ends = [i + 1 for i, octet in enumerate(data) if octet == 10]
     assert len(ends) == 4
@@ -56,12 +60,12 @@ async def test_torn_at_every_octet(tmp_path: Path) -> None:
         await sink.write(records)
         await sink.close()
         assert copy.read_bytes() == data
-        assert len(list(torn.iterdir())) == 1
+        assert len(paths_in(torn)) == 1
 
 
 async def test_garbage_after_the_last_line_is_cut(tmp_path: Path) -> None:
     await filled(tmp_path, many(3))
-    (path,) = tmp_path.iterdir()
+    (path,) = paths_in(tmp_path)
     data = path.read_bytes()
     for garbage in (b"\x00" * 4096, b"\n", b"{}\n", b'{"seq":4,"crc":"00000000"}\n'):
         path.write_bytes(data + garbage)
@@ -71,7 +75,7 @@ async def test_garbage_after_the_last_line_is_cut(tmp_path: Path) -> None:
 
 async def test_a_line_out_of_sequence_is_not_taken_for_whole(tmp_path: Path) -> None:
     await filled(tmp_path, many(3))
-    (path,) = tmp_path.iterdir()
+    (path,) = paths_in(tmp_path)
     data = path.read_bytes()
     path.write_bytes(data + frame({"seq": 9, "id": "x"}))
     await filled(tmp_path, [])
@@ -80,13 +84,13 @@ async def test_a_line_out_of_sequence_is_not_taken_for_whole(tmp_path: Path) -> 
 
 async def test_damage_in_the_middle_is_kept_aside(tmp_path: Path) -> None:
     await filled(tmp_path, many(5))
-    (path,) = tmp_path.iterdir()
+    (path,) = paths_in(tmp_path)
     lines = path.read_bytes().splitlines(keepends=True)
     bad = lines[3].replace(b"sent", b"SENT", 1)
     path.write_bytes(b"".join([*lines[:3], bad, *lines[4:]]))
     await filled(tmp_path, many(5))  # redelivered: the two known ones stay, three are new
     assert [line["seq"] for line in lines_of(tmp_path)] == [1, 2, 3, 4, 5]
-    (aside,) = [p for p in tmp_path.iterdir() if ".damaged-" in p.name]
+    (aside,) = [p for p in paths_in(tmp_path) if ".damaged-" in p.name]
     assert aside.read_bytes() == b"".join([bad, *lines[4:]])
 
 
@@ -114,7 +118,7 @@ async def test_rotation_by_day_and_size(tmp_path: Path) -> None:
     await clock.advance(-12 * 3600)  # the clock was put back
     await sink.write(many(1, 12))
     await sink.close()
-    names = sorted(path.name for path in tmp_path.iterdir())
+    names = [path.name for path in paths_in(tmp_path)]
     assert names == [
         "records-20260921-000001.jsonl",
         "records-20260922-000002.jsonl",
@@ -148,7 +152,7 @@ async def test_a_full_disk_leaves_no_half_batch(tmp_path: Path) -> None:
     sink = make(tmp_path)
     await sink.open()
     await sink.write(many(2))
-    (path,) = tmp_path.iterdir()
+    (path,) = paths_in(tmp_path)
     before = path.read_bytes()
     room = 300
 

@@ -115,6 +115,11 @@ class Connection(asyncio.Protocol):
         return self.link.is_open
 
     @property
+    def answers(self) -> bool:
+        """False once a request has gone unanswered, until one is answered again."""
+        return not self._suspect
+
+    @property
     def load(self) -> int:
         """Messages before it; a connection that does not answer counts as very long."""
         return len(self._queue) + self.link.in_flight + (1_000_000 if self._suspect else 0)
@@ -165,7 +170,7 @@ class Connection(asyncio.Protocol):
         clock, settings = self._clock, self._settings
         self.link.login(
             settings.account,
-            settings.secret.get_secret_value(),
+            settings.secret.reveal(),
             _timestamp(clock.now_ms()),
             clock.monotonic(),
         )

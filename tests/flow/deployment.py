@@ -65,7 +65,7 @@ class Servers:
         lines = [f"data: {data}", "drain: 10s", f'api: {{port: 0, pepper: "${{file:{pepper}}}"}}']
         if not self.embedded:
             lines += [
-                f"bus: {{kind: rabbit, url: {self.rabbit}, prefix: {self.prefix}, partitions: 2}}",
+                f'bus: {{kind: rabbit, url: "${{env:BUS_URL}}", prefix: {self.prefix}, partitions: 2}}',
                 f"state: {{kind: redis, url: {self.redis}, prefix: {self.prefix}}}",
                 f"store: {{kind: postgres, url: {self.postgres}}}",
             ]
@@ -93,6 +93,7 @@ class Deployment:
     def start(self, roles: str) -> None:
         """Start (again) the process of these roles."""
         env = {**os.environ, "SMSC_SECRET": "sandbox", "MSGCENTER__ROLES": roles}
+        env |= {"BUS_URL": self.servers.rabbit}
         env |= {"MSGCENTER__DATA": str(self.data(roles)), "MSGCENTER__API__PORT": str(self.port)}
         log = self.logs.setdefault(roles, self.folder / f"{roles.replace(',', '-')}.log")
         with log.open("ab") as out:
@@ -118,10 +119,10 @@ class Deployment:
         process.send_signal(signal.SIGKILL)
         process.wait(10)
 
-    def terminate(self, roles: str, seconds: float = 20.0) -> int:
+    async def terminate(self, roles: str, seconds: float = 20.0) -> int:
         process = self.processes[roles]
         process.terminate()
-        return process.wait(seconds)
+        return await asyncio.to_thread(process.wait, seconds)
 
     def session(self) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
@@ -193,7 +194,7 @@ async def deployed(
                 process.terminate()
         for process in it.processes.values():
             try:
-                process.wait(15)
+                await asyncio.to_thread(process.wait, 15)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait(5)

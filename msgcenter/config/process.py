@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from msgcenter.config.values import Duration, SecretUrl, Size, Strict, fault
+from msgcenter.config.values import Duration, Secret, SecretUrl, Size, Strict, fault
 
 Role = Literal["api", "submit", "channel", "inbound", "archive", "schedule"]
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -113,6 +113,18 @@ class ApiConfig(Strict):
     bundle: int = Field(
         default=100, ge=1, le=100, description="most messages in one frame of natural bundling"
     )
+    pepper: Secret | None = Field(
+        default=None,
+        description="keys the hashes of API keys, 16 characters or more; the same for every process "
+        "that shares the store; none: made once, in the file `pepper` of the data folder",
+    )
+
+    @field_validator("pepper")
+    @classmethod
+    def _pepper_length(cls, value: Secret | None) -> Secret | None:
+        if value is not None and len(value.reveal().encode()) < 16:
+            raise fault("is shorter than 16 characters", "`openssl rand -hex 32` makes a good one")
+        return value
 
     @field_validator("max_body")
     @classmethod

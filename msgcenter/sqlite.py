@@ -7,7 +7,6 @@ arrives while a commit runs forms the next transaction, so a lone caller waits f
 from __future__ import annotations
 
 import asyncio
-
 import queue
 import sqlite3
 import threading

@@ -8,11 +8,11 @@ from aiohttp import web
 from msgcenter.api.history import LIMIT
 from msgcenter.api.models import EventsView, EventView
 from msgcenter.api.waits import MOST_S
-from msgcenter.api.web import Call, Param, Route, shown, when
+from msgcenter.api.web import Call, Param, Route, shown
+from msgcenter.archive.events_sink import cloud_event
 from msgcenter.store import Logged
 from msgcenter.store.cursors import decode_positions, encode_positions
 
-SOURCE = "/msgcenter"
 FIRST_S, LAST_S, GROWTH = 0.05, 0.5, 1.5
 
 
@@ -35,16 +35,7 @@ async def read(call: Call) -> web.Response:
 
 
 def _event(logged: Logged) -> EventView:
-    event = logged.event
-    return EventView(
-        specversion="1.0",
-        id=event.id,
-        source=SOURCE,
-        type=event.type,
-        time=when(event.at) or "",
-        subject=event.subject or None,
-        data=dict(event.data),
-    )
+    return EventView(**cloud_event(logged.event))
 
 
 ROUTES = (

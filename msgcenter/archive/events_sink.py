@@ -32,6 +32,8 @@ from protocols.envelope import Envelope, Record, hashed
 from protocols.outcome import Held, Outcome, Rejected, Routed, Suppressed, Unknown
 from protocols.payload import DeliveryReport, Notice
 
+SOURCE = "/msgcenter"
+
 #: Status after a record -> word of the event, where it is news to the caller.
 NEWS: dict[str, str] = {
     "sent": "sent",
@@ -151,6 +153,22 @@ def order_of(event: Event, envelope: Envelope) -> str:
     if event.type == event_type("received"):
         return envelope.order_key or envelope.id
     return event.message
+
+
+def cloud_event(event: Event) -> dict[str, Any]:
+    """The event as a CloudEvents 1.0 object, as the event log and callbacks show it."""
+    out: dict[str, Any] = {
+        "specversion": "1.0",
+        "id": event.id,
+        "source": SOURCE,
+        "type": event.type,
+        "time": _rfc3339(event.at),
+        "subject": event.subject,
+        "data": dict(event.data),
+    }
+    if not event.subject:
+        del out["subject"]
+    return out
 
 
 class EventsSink:

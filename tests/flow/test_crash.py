@@ -1,4 +1,4 @@
-"""A crash before and after the k-th call to Bus, State or Adapter, for every k: then a fresh worker on the same data must lose nothing and send nothing twice."""
+"""A crash before and after the k-th call to Bus, State or Adapter, for every k; a fresh worker then loses and repeats nothing."""
 
 from __future__ import annotations
 

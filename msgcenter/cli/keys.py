@@ -60,7 +60,6 @@ def create(
         list[str] | None, typer.Option(help="Less than the caller has; may be repeated.")
     ] = None,
     expires_in: Annotated[int | None, typer.Option(min=60, help="Seconds; none: never.")] = None,
-    env: Annotated[str, typer.Option(help="Part of the key, to tell test keys apart.")] = "live",
     config: Folder = None,
     data: Data = None,
     url: Url = None,
@@ -83,7 +82,7 @@ def create(
                 pepper=pepper_of(loaded),
                 now_ms=SystemClock().now_ms(),
                 who=_who(),
-                env=env,
+                env=loaded.process.api.env,
                 name=name,
                 scopes=scope,
                 expires_in=expires_in,

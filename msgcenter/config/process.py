@@ -121,11 +121,6 @@ class ApiConfig(Strict):
     bundle: int = Field(
         default=100, ge=1, le=100, description="most messages in one frame of natural bundling"
     )
-    pepper: Secret | None = Field(
-        default=None,
-        description="keys the hashes of API keys, 16 characters or more; the same for every process "
-        "that shares the store; none: made once, in the file `pepper` of the data folder",
-    )
 
     @field_validator("pepper")
     @classmethod

@@ -135,11 +135,11 @@ def test_keys_without_a_server(tmp_path: Path, run: Shell) -> None:
         FILES["callers.yaml"].replace("  defaults: {account: hotline}\n", "")
     )
     where = ("--config", str(folder), "--data", str(data))
-    code, out, err = run.now("keys", "create", "ops", "--env", "dev", "-q", *where)
+    code, out, err = run.now("keys", "create", "ops", "-q", *where)
     assert (code, err) == (0, "")
     found = read_key(out.strip())
     assert found is not None
-    assert out.startswith("mck_dev_")
+    assert out.startswith("mck_live_")
     assert (data / "pepper").stat().st_mode & 0o777 == 0o600
     assert load_pepper(data) == load_pepper(data)
     _, out, _ = run.now("keys", "list", "--json", *where)

@@ -261,7 +261,7 @@ def _failed_item(
     if reference:
         out["reference"] = reference
     out["problem"] = problem.document(call.language)
-    return json.dumps(out, ensure_ascii=False).encode()
+    return json.dumps(out, ensure_ascii=False).encode(errors="replace")
 
 
 # -- cancel -------------------------------------------------------------------------------------

@@ -11,14 +11,13 @@ from aiohttp import web
 
 from msgcenter.api.accept import Refused
 from msgcenter.api.history import MESSAGE_PROBLEMS, owned
-from msgcenter.api.models import (
-    AcceptedView,
-    BatchRequest,
-    BatchView,
-    MessageRequest,
-)
+from msgcenter.api.models import BatchRequest, MessageRequest
 from msgcenter.api.problems import Fault, Problem, refused
 from msgcenter.api.strict import Invalid, read_item, read_json, read_model
+from msgcenter.api.views import (
+    AcceptedView,
+    BatchView,
+)
 from msgcenter.api.waits import MOST_S
 from msgcenter.api.web import Call, Param, Route, pack_answer, replayed, respond, when
 from msgcenter.bus import Queue
@@ -275,7 +274,7 @@ def _failed_item(
     if reference:
         out["reference"] = reference
     out["problem"] = problem.document(call.language)
-    return json.dumps(out, ensure_ascii=False).encode()
+    return json.dumps(out, ensure_ascii=False).encode(errors="replace")
 
 
 # -- cancel -------------------------------------------------------------------------------------

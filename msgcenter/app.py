@@ -44,7 +44,7 @@ _INTERNAL = {
     "receipt": RetryRule(max_tries=20, max_age_s=86400.0),
 }
 
-Sinks = Mapping[str, Callable[[Sequence[Record]], Awaitable[None]]]
+Writers = Mapping[str, Callable[[Sequence[Record]], Awaitable[None]]]
 
 
 def installed_adapters() -> dict[str, type[Adapter]]:
@@ -151,7 +151,7 @@ class App:
         parts: Parts,
         *,
         adapters: Mapping[str, Callable[[Any, Any], Adapter]],
-        sinks: Callable[[App], Sinks],
+        sinks: Callable[[App], Writers],
         clock: Clock,
         rng: Random,
         metrics: Metrics,
@@ -282,6 +282,12 @@ class App:
         enabled = [name for name, channel in config.channels.items() if channel.enabled]
         await self.parts.bus.declare(topology(enabled, list(self.sinks), self.partitions))
 
+    def queues(self) -> list[Queue]:
+        """Every queue of the configuration in force."""
+        config = self.live.current
+        enabled = [name for name, channel in config.channels.items() if channel.enabled]
+        return topology(enabled, list(self.sinks), self.partitions)
+
     def _spawn(self, name: str, work: Any) -> None:
         self._tasks.append(asyncio.create_task(work, name=name))
 
@@ -358,6 +364,7 @@ class App:
             work,
             state=self.parts.state,
             owner=self.owner,
+            sole=self.sole,
             clock=self.clock,
             log=self.log,
         )

@@ -174,6 +174,7 @@ class Channel:
             lambda name, halt: self._worker(conv[name]).run(halt),
             state=core.state,
             owner=core.owner,
+            sole=core.sole,
             clock=core.clock,
             log=self._log,
         )

@@ -13,7 +13,15 @@ from typing import Any, Generic, Literal, Protocol, Self, TypeVar
 from pydantic import BaseModel
 
 from msgcenter.clock import Clock
-from msgcenter.config import Config, ConfigError, ConfigErrors, ConfigProblem, fingerprint, load
+from msgcenter.config import (
+    Config,
+    ConfigError,
+    ConfigErrors,
+    ConfigProblem,
+    Mark,
+    fingerprint,
+    load,
+)
 from msgcenter.metrics import Metrics
 
 #: A `prepare` hook that fails for an outside reason (the broker is down) is tried again after these
@@ -89,7 +97,8 @@ class Live(Generic[T]):
         self._lock = asyncio.Lock()
         self._kick = asyncio.Event()
         self._watched = current.watched
-        self._taken = look(current.watched)
+        # nothing yet: an edit between the first load and the first look is found by building again
+        self._taken = ""
         self._retry_at: float | None = None
         self._retry_wait = RETRY_FIRST
         metrics.config_generation.set(current.generation)
@@ -148,15 +157,10 @@ class Live(Generic[T]):
 
     async def _reload(self) -> Reload:
         old = self.current
-        # looked at before it is read: an edit in between makes the next look differ, so it cannot
-        # be missed
-        taken = await asyncio.to_thread(self._look, self._watched)
-        try:
-            built = await asyncio.to_thread(self._build)
-        except ConfigErrors as e:
-            self._taken, self._retry_at = taken, None
-            await self._watch(e.watched)
-            for problem in e.problems:
+        built = await self._read()
+        if isinstance(built, ConfigErrors):
+            self._retry_at = None
+            for problem in built.problems:
                 self._log.error(
                     "config refused",
                     at=str(problem.mark),
@@ -165,21 +169,18 @@ class Live(Generic[T]):
                     remedy=problem.remedy,
                     generation=old.generation,
                 )
-            return Reload("refused", old.generation, tuple(e.problems))
+            return Reload("refused", old.generation, tuple(built.problems))
         if built.identity == old.identity:
-            self._taken, self._retry_at = taken, None
-            await self._watch(built.watched)
+            self._retry_at = None
             return Reload("unchanged", old.generation)
         new = built.follow(old)
         if (detail := await self._prepared(new)) is not None:
-            self._taken = taken
             self._retry_at = self._clock.monotonic() + self._retry_wait
             self._retry_wait = min(self._retry_wait * 2, RETRY_LAST)
             self._log.error("config not taken", reason=detail, generation=old.generation)
             return Reload("failed", old.generation, detail=detail)
         self.current = new
-        self._taken, self._retry_at, self._retry_wait = taken, None, RETRY_FIRST
-        await self._watch(new.watched)
+        self._retry_at, self._retry_wait = None, RETRY_FIRST
         self._metrics.config_generation.set(new.generation)
         self._metrics.config_last_reload_timestamp_seconds.set(self._clock.now_ms() / 1000)
         self._log.info("config taken", generation=new.generation, hash=new.hash)
@@ -188,11 +189,32 @@ class Live(Generic[T]):
         await self._tell(old, new)
         return Reload("swapped", new.generation)
 
-    async def _watch(self, files: tuple[Path, ...]) -> None:
-        """Follow these secret files from now on, without taking the longer list for a change."""
-        if files != self._watched:
-            self._watched = files
-            self._taken = await asyncio.to_thread(self._look, files)
+    async def _read(self) -> T | ConfigErrors:
+        """Everything anew, after a look at it: an edit during the reading makes the next look differ.
+
+        When the reading names other secret files than were looked at, both are done once more.
+        """
+        built: T | ConfigErrors
+        for _ in range(2):
+            looked = self._watched
+            self._taken = await asyncio.to_thread(self._look, looked)
+            try:
+                built = await asyncio.to_thread(self._build)
+            except ConfigErrors as e:
+                built = e
+            except Exception as e:  # noqa: BLE001 - a faulty validator must not end the watch
+                # its text may quote the value it met, so only the type is told
+                problem = ConfigProblem(
+                    Mark("configuration"),
+                    "",
+                    f"reading it raised {type(e).__name__}",
+                    "see `msgcenter config check`",
+                )
+                built = ConfigErrors([problem], looked)
+            self._watched = built.watched
+            if built.watched == looked:
+                break
+        return built
 
     async def _prepared(self, new: T) -> str | None:
         """None, or why not."""
@@ -204,7 +226,7 @@ class Live(Generic[T]):
                 return str(e)
             except TimeoutError:
                 return f"{_name(hook)} took longer than {PREPARE_TIMEOUT:g} s"
-            except Exception as e:  # noqa: BLE001 - whatever a hook meets, the old configuration must stay in force
+            except Exception as e:  # noqa: BLE001 - whatever it meets, the old stays in force
                 return f"{_name(hook)}: {type(e).__name__}: {e}"
         return None
 

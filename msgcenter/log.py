@@ -205,8 +205,10 @@ def setup(
     # the API logs its own requests, by route and without query strings
     logging.getLogger("aiohttp.access").setLevel(max(number, logging.WARNING))
     # DEBUG of these prints frames and parameters
-    for noisy in ("aio_pika", "aiormq", "sqlalchemy.engine", "asyncio"):
+    for noisy in ("aio_pika", "aiormq", "asyncio"):
         logging.getLogger(noisy).setLevel(max(number, logging.INFO))
+    # INFO of this one prints every statement with its parameters
+    logging.getLogger("sqlalchemy.engine").setLevel(max(number, logging.WARNING))
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.make_filtering_bound_logger(number),

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from msgcenter.bus import Queue
@@ -24,6 +24,8 @@ from protocols.envelope import Envelope, hashed
 
 IN_PLACE_S = (0.05, 0.2, 0.5)
 """Waits before the tries in place; after them the line is parked."""
+IN_PLACE_MAX_S = 2.0
+"""A far end that asks for a longer wait than this is not tried in place."""
 WAKE_KEYS = 200
 WAKE_ROWS = 50
 
@@ -166,14 +168,14 @@ class Ordered:
                     envelope, wait = further[line.key]
                     if (
                         line.tries < len(IN_PLACE_S)
-                        and wait <= IN_PLACE_S[-1] * 4
+                        and wait <= IN_PLACE_MAX_S
                         and not stop.is_set()
                     ):
                         waits.append(IN_PLACE_S[line.tries])
                         line.tries += 1
-                        head.item.renew(
-                            envelope
-                        )  # the same item: its frame is done when the message is
+                        # The same item (its frame is done when the message is), and free of charge: the few
+                        # tries in place are one try of the category's budget.
+                        head.item.renew(replace(envelope, tries=head.item.envelope.tries))
                     else:
                         to_park.append((line, envelope, wait))
                 elif not head.item.done:

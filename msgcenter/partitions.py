@@ -28,9 +28,12 @@ class Partitions:
         *,
         state: State,
         owner: str,
+        sole: bool,
         clock: Clock,
         log: Any,
     ) -> None:
+        """`sole`: no other process can exist (embedded), so every name is held at once and no lease is waited for."""
+        self._sole = sole
         self._group = group
         self._names = list(names)
         self._work = work
@@ -45,21 +48,34 @@ class Partitions:
         try:
             while not stop.is_set():
                 try:
-                    leases = await self._state.lease(self._group, self._owner, self._names, TTL_S)
+                    held = await self._held()
                 except StateError as error:
                     if self._clock.monotonic() - renewed > TTL_S / 2:
                         self._log.warning("leases_lost", error=str(error))
                         await self._stop(list(self._running))
                 else:
                     renewed = self._clock.monotonic()
-                    self._adjust(leases.held)
+                    self._adjust(held)
                 await _pause(stop, TTL_S / 3)
-        finally:
+        except asyncio.CancelledError:
+            for task, _ in self._running.values():
+                task.cancel()
+            await asyncio.gather(
+                *(task for task, _ in self._running.values()), return_exceptions=True
+            )
+            raise
+        else:
             await self._stop(list(self._running))
             try:
-                await self._state.lease(self._group, self._owner, [], TTL_S)
+                if not self._sole:
+                    await self._state.lease(self._group, self._owner, [], TTL_S)
             except StateError as error:
                 self._log.info("leases_left_to_expire", error=str(error))
+
+    async def _held(self) -> frozenset[str]:
+        if self._sole:
+            return frozenset(self._names)
+        return (await self._state.lease(self._group, self._owner, self._names, TTL_S)).held
 
     def _adjust(self, held: frozenset[str]) -> None:
         for name in [name for name, (task, _) in self._running.items() if task.done()]:

@@ -6,8 +6,9 @@ suite: `pytest tests/contract/test_adapter.py -k <kind>`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, ClassVar, Protocol
 
 from msgcenter.adapter import Adapter, Dispatch, Port
@@ -27,7 +28,8 @@ class Running(Protocol):
         ...
 
     def received(self) -> Sequence[str]:
-        """Message ids (`envelope.id`) that the far end really took, in order, repeats included."""
+        """Message ids (`envelope.id`) that the far end really took, in order, repeats included; what
+        an idempotent far end recognised as a repeat it did not take again."""
         ...
 
     async def unplug(self) -> None:
@@ -41,7 +43,8 @@ class Running(Protocol):
         ...
 
     async def say(self, text: str) -> None:
-        """A person writes `text` to our side (only when `spec.receives`)."""
+        """A person writes `text` to our side (only when `spec.receives`); returns once our side has
+        confirmed it to the far end, which repeats it until then."""
         ...
 
 
@@ -53,3 +56,38 @@ class Rig(Protocol):
     def run(self, port: Port) -> AbstractAsyncContextManager[Running]: ...
 
     def settings(self) -> dict[str, Any]: ...
+
+
+@asynccontextmanager
+async def kept(adapter: Adapter, seconds: float = 10.0) -> AsyncIterator[list[bool]]:
+    """Run the adapter's session, restarted as the core would; entered once it is up.
+
+    Yields what `up` has said so far. Raises TimeoutError when it is not up in time, and what the
+    first session raised before it was up.
+    """
+    said: list[bool] = []
+    up = asyncio.Event()
+
+    def tell(state: bool) -> None:
+        said.append(state)
+        if state:
+            up.set()
+
+    async def run() -> None:
+        await adapter.session(tell)
+        while True:
+            await asyncio.sleep(0.05)
+            await adapter.session(tell)
+
+    task = asyncio.create_task(run())
+    try:
+        waiting = asyncio.create_task(up.wait())
+        async with asyncio.timeout(seconds):
+            await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        if task.done():
+            await task
+        yield said
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

@@ -7,7 +7,6 @@ arrives while a commit runs forms the next transaction, so a lone caller waits f
 from __future__ import annotations
 
 import asyncio
-import os
 import queue
 import sqlite3
 import threading
@@ -49,7 +48,7 @@ class Writer:
         db.executescript(schema)
         self._db = db
         self._thread = threading.Thread(
-            target=self._loop, name=f"sqlite {os.path.basename(self.path)}", daemon=True
+            target=self._loop, name=f"sqlite {Path(self.path).name}", daemon=True
         )
         self._thread.start()
 

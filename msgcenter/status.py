@@ -8,7 +8,7 @@ message of several deliveries as good as its best one, so late good news may sti
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass, fields
 
 import msgpack
 
@@ -47,9 +47,14 @@ class Meta:
     """What its records are partitioned by (order_key, else empty = the message id)."""
     kind: str = ""
     """First channel kind asked for, for the metric's label."""
+    to: str = ""
+    not_before: int = 0
+    campaign: str = ""
+    account: str = ""
+    channels: tuple[str, ...] = ()
 
     def pack(self) -> bytes:
-        return msgpack.packb(astuple(self))  # type: ignore[no-any-return]
+        return _PACK([getattr(self, name) for name in _FIELDS])  # type: ignore[no-any-return]
 
     @classmethod
     def of(cls, envelope: Envelope) -> Meta:
@@ -61,12 +66,23 @@ class Meta:
             envelope.reference,
             envelope.order_key,
             envelope.channels[0] if envelope.channels else "",
+            str(envelope.to),
+            envelope.not_before,
+            envelope.campaign,
+            envelope.account,
+            envelope.channels,
         )
 
     @classmethod
     def unpack(cls, data: bytes) -> Meta:
         """Empty bytes (a message accepted while State was away) give an empty Meta."""
-        return cls(*msgpack.unpackb(data)[:7]) if data else cls("", "", 0)
+        return (
+            cls(*msgpack.unpackb(data, use_list=False)[: len(_FIELDS)]) if data else cls("", "", 0)
+        )
+
+
+_PACK = msgpack.Packer(autoreset=True).pack
+_FIELDS = tuple(field.name for field in fields(Meta))
 
 
 def _delivery(parts: Mapping[int, tuple[Evidence, str, int]]) -> Evidence:

@@ -15,6 +15,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 import msgpack
 
 from msgcenter import pipeline
+from msgcenter.archive.sink import SinkError
 from msgcenter.bus import Bus, BusError, Delivery, Queue, delay_tier
 from msgcenter.bus.topology import INVALID
 from msgcenter.clock import Clock, Random
@@ -28,7 +29,7 @@ from protocols.envelope import Envelope, Record
 from protocols.errors import Malformed
 from protocols.outcome import Rejected
 
-TRANSIENT = (BusError, StateError, StoreError)
+TRANSIENT = (BusError, StateError, StoreError, SinkError)
 """A part of ours is away: nothing is wrong with the messages, the frames come again."""
 
 SINGLES_FROM = 2

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from random import Random
 
 import aiohttp
 import structlog
 
-from msgcenter.adapter import Adapter, Received, Report, Subscriber
+from msgcenter.adapter import Received, Report, Subscriber
 from msgcenter.clock import Clock, SystemClock
 
 GAUGES = frozenset({"window_in_use", "links_up"})
@@ -29,13 +29,16 @@ class FakePort:
         self.refuse = 0
         self.subscribers: dict[str, Subscriber] = {}
         self.gauges: dict[str, float] = {}
+        self.gate = asyncio.Event()
+        """Cleared: `emit` waits before it does anything durable."""
+        self.gate.set()
         self._http: aiohttp.ClientSession | None = None
         self._changed = asyncio.Event()
 
     async def emit(self, items: Sequence[Received | Report]) -> None:
         self.tries += 1
         self._changed.set()
-        await asyncio.sleep(0)
+        await self.gate.wait()
         if self.refuse > 0:
             self.refuse -= 1
             raise ConnectionError("the bus is down")
@@ -66,47 +69,15 @@ class FakePort:
     def received(self) -> list[Received]:
         return [item for item in self.emitted if isinstance(item, Received)]
 
-    async def until(self, done: object, seconds: float = 5.0) -> None:
-        """Wait until the callable `done` says so, looking at every emit. Raises TimeoutError."""
-        assert callable(done)
+    async def until(self, done: Callable[[], bool], seconds: float = 5.0) -> None:
+        """Wait until `done` says so, looking again at every emit. Raises TimeoutError."""
         async with asyncio.timeout(seconds):
             while not done():
                 self._changed.clear()
-                try:
-                    await asyncio.wait_for(self._changed.wait(), 0.02)
-                except TimeoutError:
-                    continue
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(0.02):
+                        await self._changed.wait()
 
     async def close(self) -> None:
         if self._http is not None:
             await self._http.close()
-
-
-@asynccontextmanager
-async def keep(adapter: Adapter, seconds: float = 5.0) -> AsyncIterator[list[bool]]:
-    """Run the adapter's session, restarted as the core would; once up, yields what `up` said."""
-    said: list[bool] = []
-    up = asyncio.Event()
-
-    def tell(state: bool) -> None:
-        said.append(state)
-        if state:
-            up.set()
-
-    async def run() -> None:
-        while True:
-            await adapter.session(tell)
-            await asyncio.sleep(0.05)
-
-    task = asyncio.create_task(run())
-    try:
-        async with asyncio.timeout(seconds):
-            waiting = asyncio.create_task(up.wait())
-            await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
-            waiting.cancel()
-        if task.done():
-            await task
-        yield said
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)

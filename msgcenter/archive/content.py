@@ -1,4 +1,5 @@
-"""What is kept of a message's content, by category: all of it, with codes masked, or only length and hash."""
+"""What is kept of a message's content, by category: all of it, with codes masked, or only length
+and hash."""
 
 from __future__ import annotations
 
@@ -10,8 +11,8 @@ from msgcenter.store import ContentMode
 from protocols.envelope import Envelope
 from protocols.payload import DeliveryReport, Notice, Text
 
-#: Codes: four or more digits (of any script, also in groups parted by one blank or dash), and mixed runs of four or
-#: more ASCII letters and digits with at least one digit.
+#: Codes: four or more digits (of any script, also in groups parted by one blank or dash), and mixed
+#: runs of four or more ASCII letters and digits with at least one digit.
 _CODE = re.compile(r"\d(?:[ \-]?\d){3,}[A-Za-z0-9]*|(?<![A-Za-z0-9])(?=[A-Za-z]*\d)[A-Za-z0-9]{4,}")
 
 
@@ -21,10 +22,11 @@ def mask(text: str) -> str:
 
 
 def content_of(envelope: Envelope, mode: ContentMode) -> dict[str, Any]:
-    """The content as a JSON object. `masked` holds `"masked": true`; `none` holds `length` (characters) and `sha256`.
+    """The content as a JSON object. `masked` holds `"masked": true`; `none` holds `length`
+    (characters) and `sha256`.
 
-    The hash proves what was sent to somebody who has the text; being unkeyed it does not hide a text that can be
-    guessed, such as a six-digit code in a known sentence: store codes `masked`.
+    The hash proves what was sent to somebody who has the text; being unkeyed it does not hide a
+    text that can be guessed, such as a six-digit code in a known sentence: store codes `masked`.
     """
     payload = envelope.payload
     match payload:

@@ -112,7 +112,9 @@ def _words(item: Any, root: Any, loc: Sequence[str | int]) -> tuple[str, str]:
         words = f"must be one of {', '.join(known)}", remedy
     elif kind in _BOUNDS:
         key, text, remedy = _BOUNDS[kind]
-        words = text.format(context.get(key)), remedy.format(context.get(key))
+        bound = context.get(key)
+        bound = f"{bound:g}" if isinstance(bound, float) else bound
+        words = text.format(bound), remedy.format(bound)
     elif kind == "string_pattern_mismatch":
         start = str(context.get("pattern", ""))[:9]
         words = next((own for begin, own in _PATTERNS.items() if start.startswith(begin)), words)

@@ -144,10 +144,12 @@ class _Loader:
             self._nodes[name] = node
 
     def _misspelt_files(self) -> None:
-        if self._directory is None or not self._directory.is_dir():
-            return
+        try:
+            present = sorted(self._directory.iterdir()) if self._directory else []
+        except OSError:
+            return  # each file was tried by name already
         absent = [name for name in FILES if name not in self._bytes and name not in self._unread]
-        for path in sorted(self._directory.iterdir()):
+        for path in present:
             if path.suffix in (".yaml", ".yml") and path.name not in FILES and path.is_file():
                 remedy = did_you_mean(path.stem, [Path(name).stem for name in absent], what="files")
                 if remedy.startswith("did you mean"):

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from msgcenter.config.values import Duration, SecretUrl, Size, Strict, fault
+from msgcenter.config.values import Duration, Secret, SecretUrl, Size, Strict, fault
 
 Role = Literal["api", "submit", "channel", "inbound", "archive", "schedule"]
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -110,6 +110,14 @@ class ApiConfig(Strict):
     )
     port: int = Field(default=8080, ge=0, le=65535, description="0 takes a free one")
     max_body: Size = Field(default=4 << 20, description="largest request body")
+    pepper: Secret | None = Field(
+        default=None,
+        description="keys the hashes of API keys, 16 octets or more, the same in every process; "
+        "none: a file of the data folder, made at the first start",
+    )
+    env: str = Field(
+        default="live", pattern=r"^[a-z0-9]{1,12}$", description="part of every new API key"
+    )
     bundle: int = Field(
         default=100, ge=1, le=100, description="most messages in one frame of natural bundling"
     )

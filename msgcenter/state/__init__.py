@@ -60,6 +60,7 @@ class Admit:
     """Ask to let the bytes of one pass leave now.
 
     `gates`: suppression keys to check (`message:<id>`, `account:<name>`, `campaign:<c>`, `person:<p>|<category>` …).
+    A `message:` gate must be the key's own (ValueError): no other shares its shard.
     `owner`: this worker; `deadline_s`: how long the claim stands before others may call it abandoned.
     """
 
@@ -123,7 +124,8 @@ class Conclude:
 @dataclass(frozen=True, slots=True)
 class Concluded:
     """`outcome`: the one that is stored now: an earlier one wins over the one given (a zombie's late word).
-    `snapshot`: the message's cells after this step (of the first mark's message when there are marks, else the key's)."""
+    `snapshot`: the message's cells after this step (of the first mark's message when there are marks, else the key's).
+    Not `fresh`: stored before, be it by a try whose answer was lost."""
 
     outcome: bytes
     fresh: bool
@@ -132,7 +134,7 @@ class Concluded:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What State knows of a message. `exists` False: never accepted here, or long over.
+    """What State knows of a message. `exists` False: never accepted here (nor concluded or marked), or long over.
 
     `deliveries`: (step, attempt) -> part -> (evidence, code, at_ms).
     """
@@ -239,7 +241,9 @@ class State(Protocol):
 
     async def lease(self, group: str, owner: str, names: Sequence[str], ttl_s: float) -> Leases:
         """Stay a member of `group` and hold a fair share of `names`: `ceil(names / live members)`; renews, gives up the
-        surplus, takes free ones. `names` empty: leave the group and let everything go."""
+        surplus, takes free ones. `names` empty: leave the group and let everything go. A surplus name is free for others
+        from the owner's next call on (it knows by then), so shares settle after two rounds. Whoever cannot renew must
+        stop using its names `ttl_s` after it *began* its last successful call."""
         ...
 
     async def epoch(self) -> str:

@@ -62,6 +62,18 @@ def message_of(gate: str) -> str:
     return gate[8:] if gate.startswith("message:") else ""
 
 
+def own_gate(gate: str, message: str) -> bool:
+    """Whether a gate is the message's own (else it is a wide one).
+
+    Raises ValueError for another message's: on a Cluster that may lie in another shard, which no
+    step that claims this message can read.
+    """
+    other = message_of(gate)
+    if other and other != message:
+        raise ValueError(f"{message}: the gate {gate} is another message's")
+    return bool(other)
+
+
 def may_have_left(cells: Mapping[str, bytes]) -> bool:
     """Whether some pass of this message was let go and is not known as a definite non-send.
 

@@ -1,8 +1,8 @@
 """State in one SQLite file, the embedded default: a verb is a savepoint of a group commit.
 
 A verb that returned is durable. One row holds one hash (as msgpack), so a batch reads and writes
-each message once. Expired rows are never read; every few verbs a bounded step of a walk over all
-rows deletes them, in place of an index on the expiry that every write would have to keep.
+each message once. Expired rows are never read; a walk over all rows, in short steps and in step
+with writing, deletes them, in place of an index on the expiry that every write would have to keep.
 """
 
 from __future__ import annotations
@@ -44,8 +44,10 @@ CREATE TABLE IF NOT EXISTS cells (
     key TEXT PRIMARY KEY, expires INTEGER NOT NULL, value BLOB NOT NULL
 ) WITHOUT ROWID;
 """
-SWEEP_EVERY = 64
-SWEEP_ROWS = 200
+SWEEP_EVERY = 200
+"""Rows written between two steps of the sweep."""
+SWEEP_ROWS = 4
+"""Rows looked at for each one written: what has expired stays below a third of what has not."""
 
 
 class SqliteCells:
@@ -74,7 +76,8 @@ class SqliteCells:
         self._hashes[key] = dict(cells)
         self._changed[key] = expires_ms
 
-    def flush(self) -> None:
+    def flush(self) -> int:
+        """Write; the number of hashes written."""
         gone = [(key,) for key in self._changed if not self._hashes[key]]
         kept = [
             (key, expires, msgpack.packb(self._hashes[key]))
@@ -87,6 +90,7 @@ class SqliteCells:
             " expires = excluded.expires, value = excluded.value",
             kept,
         )
+        return len(self._changed)
 
 
 class SqliteState:
@@ -109,14 +113,14 @@ class SqliteState:
         self._retention = retention or Retention()
         self._rng = rng or system_random()
         self._held: dict[tuple[str, str], frozenset[str]] = {}
-        self._verbs_run = 0
+        self._written = 0
         self._sweep_from = ""
 
     async def _run(self, verb: Callable[[Verbs], T]) -> T:
         def work(db: sqlite3.Connection) -> T:
             cells = SqliteCells(db, self._clock.now_ms())
             result = verb(Verbs(cells, self._retention))
-            cells.flush()
+            self._written += cells.flush()
             self._sweep(db, cells.now_ms())
             return result
 
@@ -127,14 +131,15 @@ class SqliteState:
 
     def _sweep(self, db: sqlite3.Connection, now_ms: int) -> None:
         """Runs in the writer thread alone, so its two counters need no lock."""
-        self._verbs_run += 1
-        if self._verbs_run % SWEEP_EVERY:
+        if self._written < SWEEP_EVERY:
             return
+        limit = SWEEP_ROWS * self._written
+        self._written = 0
         rows = db.execute(
             "SELECT key, expires FROM cells WHERE key > ? ORDER BY key LIMIT ?",
-            (self._sweep_from, SWEEP_ROWS),
+            (self._sweep_from, limit),
         ).fetchall()
-        self._sweep_from = rows[-1][0] if len(rows) == SWEEP_ROWS else ""
+        self._sweep_from = rows[-1][0] if len(rows) == limit else ""
         db.executemany(
             "DELETE FROM cells WHERE key = ?",
             [(key,) for key, expires in rows if expires and expires <= now_ms],

@@ -38,6 +38,7 @@ from msgcenter.state.cells import (
     may_have_left,
     merged,
     message_of,
+    own_gate,
     part_from,
     pass_of,
     place_text,
@@ -128,6 +129,8 @@ class Verbs:
 
     def _admit(self, item: Admit) -> Admitted:
         now = self._cells.now_ms()
+        for gate in item.gates:
+            own_gate(gate, item.key.message)
         cells = self._message(item.key.message)
         one = pass_of(item.key)
         outcome = cells.get("o:" + one)

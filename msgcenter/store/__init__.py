@@ -1,14 +1,16 @@
-"""Store: what must outlive the bus and can be asked questions: due rows, parked keys, readable history, event log, dead letters, keys.
+"""Store: what must outlive the bus and can be asked questions: due rows, parked keys, readable
+history, event log, dead letters, keys.
 
-One class, `msgcenter.store.store.Store(url, clock)`, on SQLAlchemy Core: SQLite (embedded) and PostgreSQL (production)
-under one contract suite (tests/contract/test_store.py). Every write takes a batch, is one transaction and may be
-repeated: rows are recognised by the id their maker gave them. Times are epoch milliseconds UTC, 0 = none. Lists are
-paged by opaque cursors, stable while rows are added. All methods raise `StoreError` when the far side is away.
+One class, `msgcenter.store.store.Store(url, clock)`, on SQLAlchemy Core: SQLite (embedded) and
+PostgreSQL (production) under one contract suite (tests/contract/test_store.py). Every write takes a
+batch, is one transaction and may be repeated: rows are recognised by the id their maker gave them.
+Times are epoch milliseconds UTC, 0 = none. Lists are paged by opaque cursors, stable while rows are
+added. All methods raise `StoreError` when the far side is away.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
@@ -16,12 +18,16 @@ from msgcenter.bus import Lane
 
 T = TypeVar("T")
 
-#: What is kept of a message's content: all of it, with digit runs masked, or only its length and hash.
+#: What is kept of a message's content: all of it, with digit runs masked, or only its length and
+#: hash.
 ContentMode: TypeAlias = Literal["full", "masked", "none"]
+#: What to keep of the content of a message of this category.
+ContentPolicy: TypeAlias = Callable[[str], ContentMode]
 
 
 class StoreError(Exception):
-    """The database did not answer, or not in time; whether the write happened is not known. Safe to try again."""
+    """The database did not answer, or not in time; whether the write happened is not known. Safe to
+    try again."""
 
 
 class BadCursor(ValueError):
@@ -36,12 +42,13 @@ class Page(Generic[T]):
     next_cursor: str = ""
 
 
-# -- due rows and parked keys -------------------------------------------------------------------------------------------
+# -- due rows and parked keys ----------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class DueRow:
-    """An envelope that waits for `at_ms`. `id`: made from the pass that held it, so that a repeat is the same row.
+    """An envelope that waits for `at_ms`. `id`: made from the pass that held it, so that a repeat
+    is the same row.
 
     `body`: the sealed envelope (protocols.wire), ready to publish. `rule`: why it waits.
     """
@@ -79,9 +86,11 @@ class Backlog:
 
 @dataclass(frozen=True, slots=True)
 class ParkRow:
-    """An envelope put aside, in order, behind the failing head of its `order_key` on `queue` (a bus queue's name).
+    """An envelope put aside, in order, behind the failing head of its `order_key` on `queue` (a bus
+    queue's name).
 
-    `wake_at`: when to look again; the first row of a key sets it, later rows of a parked key do not move it.
+    `wake_at`: when to look again; the first row of a key sets it, later rows of a parked key do not
+    move it.
     """
 
     id: str
@@ -94,7 +103,8 @@ class ParkRow:
 
 @dataclass(frozen=True, slots=True)
 class ParkedKey:
-    """`count` envelopes of `order_key` wait on `queue` until `wake_at`; the first was parked at `since`."""
+    """`count` envelopes of `order_key` wait on `queue` until `wake_at`; the first was parked at
+    `since`."""
 
     queue: str
     order_key: str
@@ -103,12 +113,13 @@ class ParkedKey:
     count: int
 
 
-# -- message store ------------------------------------------------------------------------------------------------------
+# -- message store ---------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class MessageFilter:
-    """Empty = any. `address` is the other side's: recipient of outbound, sender of inbound. Times: of creation."""
+    """Empty = any. `address` is the other side's: recipient of outbound, sender of inbound. Times:
+    of creation."""
 
     caller: str = ""
     address: str = ""
@@ -127,7 +138,8 @@ class MessageFilter:
 
 @dataclass(frozen=True, slots=True)
 class MessageRow:
-    """What is known of a message now. `known` False: only a receipt has been seen yet, the rest is empty."""
+    """What is known of a message now. `known` False: only a receipt has been seen yet, the rest is
+    empty."""
 
     id: str
     known: bool
@@ -155,8 +167,8 @@ class MessageRow:
 
 @dataclass(frozen=True, slots=True)
 class RecordRow:
-    """One line of a message's trace. `kind`: the outcome's name in lower case; `code`: its reason; `receipt`: from a far
-    end's report on (step, attempt) rather than from a pass of our own."""
+    """One line of a message's trace. `kind`: the outcome's name in lower case; `code`: its reason;
+    `receipt`: from a far end's report on (step, attempt) rather than from a pass of our own."""
 
     id: str
     message: str
@@ -184,12 +196,13 @@ class Traced:
     records: tuple[RecordRow, ...]
 
 
-# -- event log ----------------------------------------------------------------------------------------------------------
+# -- event log -------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something a caller wants to know. `type` like `msgcenter.message.sent.v1`; `data` is a JSON object.
+    """Something a caller wants to know. `type` like `msgcenter.message.sent.v1`; `data` is a JSON
+    object.
 
     `subject`: who or what it is about (the message id, or the sender of an inbound message).
     """
@@ -205,7 +218,8 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Logged:
-    """An event at its place in the log: `position` counts from 1 without gaps within its partition."""
+    """An event at its place in the log: `position` counts from 1 without gaps within its
+    partition."""
 
     partition: int
     position: int
@@ -220,12 +234,13 @@ class EventPage:
     cursor: Mapping[int, int]
 
 
-# -- dead letters, invalid frames, keys, audit --------------------------------------------------------------------------
+# -- dead letters, invalid frames, keys, audit -----------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class DeadRow:
-    """A message given up on, with its cause. `body`: the sealed envelope, to be replayed. `replayed_at` 0 = not yet."""
+    """A message given up on, with its cause. `body`: the sealed envelope, to be replayed.
+    `replayed_at` 0 = not yet."""
 
     id: str
     message: str
@@ -264,7 +279,8 @@ class InvalidRow:
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """`hash`: of the secret, never the secret. `expires_at`, `revoked_at`, `last_used_at`: 0 = never."""
+    """`hash`: of the secret, never the secret. `expires_at`, `revoked_at`, `last_used_at`: 0 =
+    never."""
 
     keyid: str
     caller: str

@@ -1,4 +1,5 @@
-"""Opaque cursors: a place in a list as URL-safe text, base64 of compact JSON; nobody but this file reads them."""
+"""Opaque cursors: a place in a list as URL-safe text, base64 of compact JSON; nobody but this file
+reads them."""
 
 from __future__ import annotations
 

@@ -1,9 +1,11 @@
-"""One database, two dialects: connections, transactions, one writer on SQLite with group commit, and errors made plain.
+"""One database, two dialects: connections, transactions, one writer on SQLite with group commit,
+and errors made plain.
 
-SQLite allows one writer: all writes of this process go through one connection; work that arrives while a transaction
-commits forms the next one, each in its own savepoint, so that a hundred small writes share one fsync and none ever
-meets "database is locked". Readers have their own connections and, thanks to WAL, wait for nobody.
-PostgreSQL runs every piece of work in its own transaction on a pooled connection.
+SQLite allows one writer: all writes of this process go through one connection; work that arrives
+while a transaction commits forms the next one, each in its own savepoint, so that a hundred small
+writes share one fsync and none ever meets "database is locked". Readers have their own connections
+and, thanks to WAL, wait for nobody. PostgreSQL runs every piece of work in its own transaction on a
+pooled connection.
 """
 
 from __future__ import annotations
@@ -20,20 +22,19 @@ import asyncpg
 from sqlalchemy import ColumnElement, Engine, Executable, Row, Select, Table, event, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, InvalidRequestError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from msgcenter.clock import Clock
 from msgcenter.store import StoreError, migrate
+from msgcenter.store.rows import clean
 
 T = TypeVar("T")
 Work = Callable[[AsyncConnection], Awaitable[T]]
 _Job = tuple[Work[Any], "asyncio.Future[Any]"]
 
 MAX_JOBS = 200
-CONNECT_S = 5.0
-COMMAND_S = 15.0
 _AWAY = (
     DBAPIError,
     PoolTimeout,
@@ -55,7 +56,8 @@ def plain_errors() -> Iterator[None]:
 
 
 def _plain_url(url: str) -> tuple[str, bool]:
-    """(SQLAlchemy's async URL, is SQLite) of `sqlite:///path` or `postgresql://user@host/db`. Raises ValueError."""
+    """(SQLAlchemy's async URL, is SQLite) of `sqlite:///path` or `postgresql://user@host/db`.
+    Raises ValueError."""
     parsed = make_url(url)
     backend = parsed.get_backend_name()
     if backend == "sqlite":
@@ -72,7 +74,8 @@ def _plain_url(url: str) -> tuple[str, bool]:
 
 
 def _on_sqlite(engine: Engine, begin: str, *pragmas: str) -> None:
-    """The driver's own idea of transactions is switched off: we say BEGIN, so that DDL and savepoints work as written."""
+    """The driver's own idea of transactions is switched off: we say BEGIN, so that DDL and
+    savepoints work as written."""
 
     def connected(connection: Any, _: Any) -> None:
         connection.isolation_level = None
@@ -83,11 +86,6 @@ def _on_sqlite(engine: Engine, begin: str, *pragmas: str) -> None:
 
     event.listen(engine, "connect", connected)
     event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
-
-
-def clean(value: str) -> str:
-    """A text that PostgreSQL can hold: it refuses NUL."""
-    return value.replace("\x00", "\ufffd") if "\x00" in value else value
 
 
 def rows_of(values: Sequence[Any]) -> list[dict[str, Any]]:
@@ -128,7 +126,8 @@ class Taken(Protocol):
 
 @dataclass(slots=True)
 class _TakenInTransaction:
-    """PostgreSQL: the lock is a row lock of this connection's transaction, which dies with the process."""
+    """PostgreSQL: the lock is a row lock of this connection's transaction, which dies with the
+    process."""
 
     connection: AsyncConnection
     rows: Sequence[Row[Any]] = ()
@@ -147,7 +146,8 @@ class _TakenInTransaction:
 
 @dataclass(slots=True)
 class _TakenInProcess:
-    """SQLite: one process has the file, so a lock of this process does, and the writer stays free meanwhile."""
+    """SQLite: one process has the file, so a lock of this process does, and the writer stays free
+    meanwhile."""
 
     database: Database
     rows: Sequence[Row[Any]] = ()
@@ -168,11 +168,22 @@ class _TakenInProcess:
 class Database:
     """Open, close, migrate, ping; `_read` and `_write` for the subjects that build on it."""
 
-    def __init__(self, url: str, clock: Clock, *, pool_size: int = 10) -> None:
-        """`url`: `sqlite:///file` or `postgresql://…`. Raises ValueError for another."""
+    def __init__(
+        self,
+        url: str,
+        clock: Clock,
+        *,
+        pool_size: int = 10,
+        connect_s: float = 5.0,
+        command_s: float = 15.0,
+    ) -> None:
+        """`url`: `sqlite:///file` or `postgresql://…`. A PostgreSQL that takes longer than `connect_s` for a connection or
+        `command_s` for an answer counts as away. Raises ValueError for another database."""
         self._url, self.is_sqlite = _plain_url(url)
         self._clock = clock
         self._pool_size = pool_size
+        self._connect_s = connect_s
+        self._command_s = command_s
         self._writer: AsyncEngine | None = None
         self._reader: AsyncEngine | None = None
         self._jobs: list[_Job] = []
@@ -180,7 +191,7 @@ class Database:
         self._loop: asyncio.Task[None] | None = None
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
-    # -- life -----------------------------------------------------------------------------------------------------------
+    # -- life --------------------------------------------------------------------------------------
 
     async def open(self) -> None:
         """Connect. Raises StoreError. Call `migrate` next; the tables are not made here."""
@@ -205,11 +216,12 @@ class Database:
                 self._url,
                 pool_size=self._pool_size,
                 max_overflow=0,
-                pool_timeout=CONNECT_S,
+                pool_timeout=self._connect_s,
                 connect_args={
-                    "timeout": CONNECT_S,
-                    "command_timeout": COMMAND_S,
-                    # A process that hangs inside a transaction must not keep its row locks for ever.
+                    "timeout": self._connect_s,
+                    "command_timeout": self._command_s,
+                    # A process that hangs inside a transaction must not keep its row locks for
+                    # ever.
                     "server_settings": {
                         "application_name": "msgcenter",
                         "idle_in_transaction_session_timeout": "60000",
@@ -237,7 +249,8 @@ class Database:
                 await cast(AsyncEngine, engine).dispose()
 
     async def migrate(self) -> None:
-        """Bring the tables to this release; several processes may call it at once. Raises StoreError."""
+        """Bring the tables to this release; several processes may call it at once. Raises
+        StoreError."""
         with plain_errors():
             async with self._engine(self._writer).begin() as connection:
                 await connection.run_sync(migrate.upgrade)
@@ -252,7 +265,7 @@ class Database:
         async with self._read() as connection:
             await connection.execute(text("SELECT 1"))
 
-    # -- for the subjects -----------------------------------------------------------------------------------------------
+    # -- for the subjects --------------------------------------------------------------------------
 
     @staticmethod
     def _engine(engine: AsyncEngine | None) -> AsyncEngine:
@@ -268,7 +281,8 @@ class Database:
                 yield connection
 
     async def _write(self, work: Work[T]) -> T:
-        """Run `work` in a transaction; when this returns it is durable. Raises StoreError, or what `work` raised."""
+        """Run `work` in a transaction; when this returns it is durable. Raises StoreError, or what
+        `work` raised."""
         if not self.is_sqlite:
             with plain_errors():
                 async with self._engine(self._writer).begin() as connection:
@@ -288,7 +302,8 @@ class Database:
 
     @asynccontextmanager
     async def _take(self, query: Select[Any], subject: str) -> AsyncIterator[Taken]:
-        """Read rows and keep others of this subject off them until the block ends. `query` carries FOR UPDATE."""
+        """Read rows and keep others of this subject off them until the block ends. `query` carries
+        FOR UPDATE."""
         taken: _TakenInProcess | _TakenInTransaction
         if self.is_sqlite:
             async with self._locks[subject]:
@@ -305,14 +320,15 @@ class Database:
 
     @asynccontextmanager
     async def _alone(self, subject: str) -> AsyncIterator[None]:
-        """Wait for the blocks that hold rows of this subject; on PostgreSQL the row locks do that."""
+        """Wait for the blocks that hold rows of this subject; on PostgreSQL the row locks do
+        that."""
         if self.is_sqlite:
             async with self._locks[subject]:
                 yield
         else:
             yield
 
-    # -- group commit on SQLite -----------------------------------------------------------------------------------------
+    # -- group commit on SQLite --------------------------------------------------------------------
 
     async def _commit_loop(self) -> None:
         while self._jobs or self._loop is not None:
@@ -333,8 +349,9 @@ class Database:
                             done.append((future, await work(connection), None))
                     except Exception as error:  # noqa: BLE001 - handed to the caller whose work it was
                         done.append((future, None, error))
-        except (*_AWAY, InvalidRequestError, StoreError) as error:
-            failure = error if not isinstance(error, InvalidRequestError) else OSError(str(error))
+        except Exception as error:  # noqa: BLE001 - handed to everybody in the batch; the loop must go on
+            failure = StoreError(f"{type(error).__name__}: {str(error)[:200]}")
+            failure.__cause__ = error
             done = [(future, None, failure) for _, future in batch]
         for future, result, problem in done:
             if future.done():

@@ -1,4 +1,5 @@
-"""Dead letters, which can be listed and replayed, and invalid frames, which can only be looked at."""
+"""Dead letters, which can be listed and replayed, and invalid frames, which can only be looked
+at."""
 
 from __future__ import annotations
 
@@ -11,7 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from msgcenter.store import Backlog, DeadFilter, DeadRow, InvalidRow, Page
 from msgcenter.store.cursors import decode_place, encode_place
-from msgcenter.store.database import Database, chunks, clean, rows_of, wanted
+from msgcenter.store.database import Database, chunks, rows_of, wanted
+from msgcenter.store.rows import clean
 from msgcenter.store.tables import dead, invalid
 
 MAX_INVALID = 64 * 1024

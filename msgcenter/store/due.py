@@ -1,4 +1,5 @@
-"""Due rows: envelopes that wait for a time; taken in batches by one worker each, published, then deleted."""
+"""Due rows: envelopes that wait for a time; taken in batches by one worker each, published, then
+deleted."""
 
 from __future__ import annotations
 
@@ -34,7 +35,8 @@ class Due(Database):
     """Hold, take, cancel, re-time, list."""
 
     async def hold(self, rows: Sequence[DueRow]) -> None:
-        """Keep these until their time; a row whose id is there already stays as it is. Durable on return."""
+        """Keep these until their time; a row whose id is there already stays as it is. Durable on
+        return."""
         if not rows:
             return
         values = rows_of(rows)
@@ -47,11 +49,12 @@ class Due(Database):
 
     @asynccontextmanager
     async def take_due(self, now_ms: int, limit: int = 1000) -> AsyncIterator[tuple[DueRow, ...]]:
-        """Take up to `limit` rows whose time has come, earliest first; nobody else gets them meanwhile.
+        """Take up to `limit` rows whose time has come, earliest first; nobody else gets them
+        meanwhile.
 
-        Publish them inside the block: when it ends well they are deleted, when it raises (or the process dies)
-        they are all still there, so they may be published twice and never be lost. On SQLite one block runs at a
-        time; do not call `cancel_due` or `retime_due` inside the block.
+        Publish them inside the block: when it ends well they are deleted, when it raises (or the
+        process dies) they are all still there, so they may be published twice and never be lost. On
+        SQLite one block runs at a time; do not call `cancel_due` or `retime_due` inside the block.
         """
         query: Select[Any] = (
             select(*_COLUMNS)
@@ -66,7 +69,8 @@ class Due(Database):
                 await taken.finish(delete(due).where(due.c.id.in_([row.id for row in rows])))
 
     async def cancel_due(self, message_ids: Sequence[str]) -> frozenset[str]:
-        """Delete the rows of these messages; the ids of those that still had one. Rows being taken are waited for."""
+        """Delete the rows of these messages; the ids of those that still had one. Rows being taken
+        are waited for."""
         if not message_ids:
             return frozenset()
         statement = delete(due).where(due.c.message.in_(message_ids)).returning(due.c.message)

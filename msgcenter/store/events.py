@@ -1,7 +1,9 @@
-"""The event log: per partition, contiguous positions in commit order, so that a reader's cursor never skips a row.
+"""The event log: per partition, contiguous positions in commit order, so that a reader's cursor
+never skips a row.
 
-Positions are given out while the partition's row in `event_head` is locked, and the lock is let go by the commit: a
-reader that sees position n sees every one before it. Any number of writers may append; they take turns.
+Positions are given out while the partition's row in `event_head` is locked, and the lock is let go
+by the commit: a reader that sees position n sees every one before it. Any number of writers may
+append; they take turns.
 """
 
 from __future__ import annotations
@@ -14,7 +16,8 @@ from sqlalchemy import Row, Select, select, union_all, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from msgcenter.store import Event, EventPage, Logged
-from msgcenter.store.database import Database, chunks, clean, rows_of
+from msgcenter.store.database import Database, chunks, rows_of
+from msgcenter.store.rows import clean
 from msgcenter.store.tables import event, event_head
 
 _COLUMNS = tuple(event.c)
@@ -32,50 +35,71 @@ class Events(Database):
     """Append and read."""
 
     async def append_events(self, partition: int, events: Sequence[Event]) -> int:
-        """Append those whose id is not in the log yet, in order; the partition's last position afterwards.
+        """Append those whose id is not in the log yet, in order; the partition's last position
+        afterwards.
 
-        Raises StoreError also when another partition is just now taking the same id: try again.
+        Raises StoreError also when another writer is just now taking the same id elsewhere: try
+        again.
         """
+        return (await self.append_many({partition: events}))[partition]
+
+    async def append_many(self, batches: Mapping[int, Sequence[Event]]) -> dict[int, int]:
+        """`append_events` for several partitions in one transaction; partition -> its last
+        position."""
         unique: dict[str, Event] = {}
-        for item in events:
-            unique.setdefault(item.id, item)
-        make_head = self._insert(event_head).on_conflict_do_nothing()
+        place: dict[str, int] = {}
+        for partition in sorted(batches):
+            for item in batches[partition]:
+                unique.setdefault(item.id, item)
+                place.setdefault(item.id, partition)
+        make_heads = self._insert(event_head).on_conflict_do_nothing()
+        blank = [{"partition": partition, "position": 0} for partition in sorted(batches)]
         lock = (
-            select(event_head.c.position)
-            .where(event_head.c.partition == partition)
+            select(event_head.c.partition, event_head.c.position)
+            .where(event_head.c.partition.in_(sorted(batches)))
+            .order_by(event_head.c.partition)  # all writers lock in this order
             .with_for_update()
         )
 
-        async def work(connection: AsyncConnection) -> int:
-            head = (await connection.execute(lock)).scalar_one_or_none()
-            if head is None:
-                await connection.execute(make_head, {"partition": partition, "position": 0})
-                head = (await connection.execute(lock)).scalar_one()
+        async def work(connection: AsyncConnection) -> dict[int, int]:
+            found = (await connection.execute(lock)).all()
+            if len(found) < len(blank):
+                await connection.execute(make_heads, blank)
+                found = (await connection.execute(lock)).all()
+            heads = {row.partition: int(row.position) for row in found}
             known: set[str] = set()
             for chunk in chunks(list(unique)):
-                found = await connection.execute(select(event.c.id).where(event.c.id.in_(chunk)))
-                known.update(found.scalars())
+                ids = await connection.execute(select(event.c.id).where(event.c.id.in_(chunk)))
+                known.update(ids.scalars())
             new = [item for item in unique.values() if item.id not in known]
             if not new:
-                return int(head)
+                return heads
             rows = rows_of(new)
             for row in rows:
-                head += 1
-                row["partition"], row["position"] = partition, head
+                partition = place[row["id"]]
+                heads[partition] += 1
+                row["partition"], row["position"] = partition, heads[partition]
             await connection.execute(event.insert(), rows)
-            await connection.execute(
-                update(event_head).where(event_head.c.partition == partition).values(position=head)
-            )
-            return int(head)
+            for partition in sorted({place[item.id] for item in new}):
+                await connection.execute(
+                    update(event_head)
+                    .where(event_head.c.partition == partition)
+                    .values(position=heads[partition])
+                )
+            return heads
 
+        if not batches:
+            return {}
         return await self._write(work)
 
     async def read_events(
         self, caller: str | None, cursor: Mapping[int, int], limit: int = 100
     ) -> EventPage:
-        """Up to `limit` events after `cursor`, of one caller or (None) of all; in order within each partition.
+        """Up to `limit` events after `cursor`, of one caller or (None) of all; in order within each
+        partition.
 
-        An empty page means that there is nothing new. Partitions that the cursor does not name start at their first.
+        An empty page means that there is nothing new. Partitions that the cursor does not name
+        start at their first.
         """
         heads = await self.event_heads()
         positions = {**dict.fromkeys(heads, 0), **cursor}

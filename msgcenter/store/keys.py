@@ -10,7 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from msgcenter.store import ApiKey, AuditRow, Page
 from msgcenter.store.cursors import decode_place, encode_place
-from msgcenter.store.database import Database, clean, rows_of, wanted
+from msgcenter.store.database import Database, rows_of, wanted
+from msgcenter.store.rows import clean
 from msgcenter.store.tables import api_key, audit
 
 
@@ -77,7 +78,8 @@ class Keys(Database):
     async def audit(
         self, who: str, what: str, target: str, detail: Mapping[str, Any], at: int
     ) -> None:
-        """Write down that `who` (a caller, key or operator) did `what` to `target`; `detail` is a JSON object."""
+        """Write down that `who` (a caller, key or operator) did `what` to `target`; `detail` is a
+        JSON object."""
         values = {"at": at, "who": clean(who), "what": clean(what), "target": clean(target)}
         row = {**values, "detail": dict(detail)}
 

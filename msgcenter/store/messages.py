@@ -1,245 +1,56 @@
-"""The message store: one row for each message, one for each record of it; what `GET /v1/messages` reads.
-
-Records may come twice and in any order, so every column is the maximum over the records seen, never "the last one":
-
-- `status_order` ranks a record's word on the status: first whether it says delivered or read (good news counts whatever
-  step it comes from), then step, attempt, evidence (pending < sent < unknown < other final < undelivered), final,
-  pipeline, time, and a hash of the id so that no two are equal;
-- `envelope_order` ranks what a record knows of the message itself (channel, account, person …): step, attempt,
-  pipeline, time. A receipt knows nothing of that kind; one that comes first makes a row with `known` false.
-
-Both are texts of digits, so that a database compares them in the upsert and a late record changes nothing.
-"""
+"""The message store: one row for each message, one for each record of it; what `GET /v1/messages`
+reads."""
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Row, Select, case, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from msgcenter.archive.content import content_of
-from msgcenter.store import ContentMode, MessageFilter, MessageRow, Page, RecordRow, Traced
+from msgcenter.store import ContentPolicy, MessageFilter, MessageRow, Page, RecordRow, Traced
 from msgcenter.store.cursors import decode_place, encode_place
-from msgcenter.store.database import Database, clean, wanted
+from msgcenter.store.database import Database, wanted
+from msgcenter.store.rows import (
+    ENVELOPE_COLUMNS,
+    PIPELINES,
+    STATUS_COLUMNS,
+    clean,
+    merged,
+    record_row,
+)
 from msgcenter.store.tables import message, record
-from protocols.envelope import Decision, Envelope, Record
-from protocols.outcome import (
-    Held,
-    Rejected,
-    Retry,
-    Routed,
-    Sent,
-    Suppressed,
-    Unknown,
-    reason_of,
-)
-from protocols.payload import DeliveryReport, Notice
+from protocols.envelope import Record
 
-#: What to keep of the content of a message of this category.
-ContentPolicy = Callable[[str], ContentMode]
-
-MAX_DETAIL = 2000
-_EVIDENCE = {"sent": 1, "unknown": 2, "undelivered": 4, "delivered": 5, "read": 6}
-_OTHER_FINAL = 3
-_GOOD_NEWS = {"delivered": 1, "read": 2}
-_PIPELINES = {"submit": 0, "channel": 1, "inbound": 2}
-
-_STATUS = ("status", "code", "final", "status_order")
-_ENVELOPE = (
-    "known",
-    "caller",
-    "direction",
-    "to",
-    "sender",
-    "address",
-    "person",
-    "account",
-    "category",
-    "tier",
-    "channel",
-    "campaign",
-    "reference",
-    "reply_to",
-    "order_key",
-    "created_at",
-    "content",
-    "envelope_order",
-)
 _MESSAGE = tuple(
     column for column in message.c if column.name not in ("status_order", "envelope_order")
 )
 _RECORD = tuple(record.c)
 
 
-def status_order(item: Record) -> str:
-    """The rank of what a record says of the status; empty when it says nothing."""
-    if not item.status:
-        return ""
-    step, attempt = (
-        (item.subject_step, item.subject_attempt)
-        if item.subject
-        else (item.envelope.step, item.envelope.attempt)
-    )
-    evidence = _EVIDENCE.get(item.status, _OTHER_FINAL if item.final else 0)
-    return (
-        f"{_GOOD_NEWS.get(item.status, 0)}{step:04d}{attempt:06d}{evidence}{item.final:d}"
-        f"{_PIPELINES.get(item.pipeline, 1)}{item.at:015d}{zlib.crc32(item.id.encode()):010d}"
-    )
-
-
-def envelope_order(item: Record) -> str:
-    """The rank of what a record knows of the message itself."""
-    envelope = item.envelope
-    return (
-        f"{envelope.step:04d}{envelope.attempt:06d}{_PIPELINES.get(item.pipeline, 1)}"
-        f"{item.at:015d}{zlib.crc32(item.id.encode()):010d}"
-    )
-
-
-def code_of(item: Record) -> str:
-    """The reason code: the far end's own one of a receipt, else that of the outcome."""
-    payload = item.envelope.payload
-    if item.subject and isinstance(payload, DeliveryReport):
-        return clean(payload.code)
-    return clean(reason_of(item.outcome))
-
-
-def _details(item: Record) -> tuple[str, int, tuple[str, ...]]:
-    """(detail, until, remote ids) of the outcome."""
-    match item.outcome:
-        case Sent(remote_ids=ids, detail=detail) | Unknown(remote_ids=ids, detail=detail):
-            return detail, 0, ids
-        case Routed(to=to):
-            return ", ".join(to), 0, ()
-        case Held(until=until, detail=detail):
-            return detail, until, ()
-        case Suppressed(detail=detail) | Retry(detail=detail) | Rejected(detail=detail):
-            return detail, 0, ()
-
-
-def decision_to_json(decision: Decision) -> dict[str, Any]:
-    """A decision as the API shows it; empty fields are left out."""
-    out: dict[str, Any] = {
-        "stage": decision.stage,
-        "rule": decision.rule,
-        "verdict": decision.verdict,
-    }
-    if decision.detail:
-        out["detail"] = decision.detail
-    if decision.next_at:
-        out["next_at"] = decision.next_at
-    if decision.facts:
-        out["facts"] = dict(decision.facts)
-    return out
-
-
-def _record_row(item: Record) -> dict[str, Any]:
-    detail, until, remote_ids = _details(item)
-    receipt = bool(item.subject)
-    return {
-        "id": item.id,
-        "message": item.subject or item.envelope.id,
-        "at": item.at,
-        "pipeline": item.pipeline,
-        "step": item.subject_step if receipt else item.envelope.step,
-        "attempt": item.subject_attempt if receipt else item.envelope.attempt,
-        "kind": type(item.outcome).__name__.lower(),
-        "code": code_of(item),
-        "detail": clean(detail[:MAX_DETAIL]),
-        "channel": item.envelope.channel,
-        "receipt": receipt,
-        "status": item.status,
-        "final": item.final,
-        "until": until,
-        "decisions": [decision_to_json(decision) for decision in item.decisions],
-        "remote_ids": remote_ids,
-    }
-
-
-def _envelope_row(envelope: Envelope, mode: ContentMode, order: str) -> dict[str, Any]:
-    to, sender = str(envelope.to), str(envelope.sender or "")
-    return {
-        "known": True,
-        "caller": envelope.caller,
-        "direction": "in" if envelope.inbound else "out",
-        "to": to,
-        "sender": sender,
-        "address": sender if envelope.inbound else to,
-        "person": clean(envelope.person),
-        "account": envelope.account,
-        "category": envelope.category,
-        "tier": envelope.tier,
-        "channel": envelope.channel,
-        "campaign": clean(envelope.campaign),
-        "reference": clean(envelope.reference),
-        "reply_to": clean(envelope.reply_to),
-        "order_key": clean(envelope.order_key),
-        "created_at": envelope.created_at,
-        "content": content_of(envelope, mode),
-        "envelope_order": order,
-    }
-
-
-def _stub(item: Record) -> dict[str, Any]:
-    """A message of which so far only others have spoken."""
-    blank: dict[str, Any] = dict.fromkeys(_ENVELOPE, "")
-    blank.update(
-        id=item.subject or item.envelope.id,
-        known=False,
-        caller=item.subject_caller,
-        tier=0,
-        reference=clean(item.reference),
-        created_at=item.at,
-        content={},
-        status="",
-        code="",
-        final=False,
-        status_order="",
-        updated_at=item.at,
-    )
-    return blank
-
-
-def merged(records: Sequence[Record], policy: ContentPolicy) -> list[dict[str, Any]]:
-    """One row for each message spoken of, sorted by id so that two writers never wait in a circle."""
-    rows: dict[str, dict[str, Any]] = {}
-    for item in records:
-        envelope = item.envelope
-        # Reports and notices are not messages of anybody: they leave records only.
-        if not item.subject and isinstance(envelope.payload, DeliveryReport | Notice):
-            continue
-        row = rows.get(item.subject or envelope.id)
-        if row is None:
-            row = rows[item.subject or envelope.id] = _stub(item)
-        if not item.subject and (order := envelope_order(item)) > row["envelope_order"]:
-            row.update(_envelope_row(envelope, policy(envelope.category), order))
-        if (order := status_order(item)) > row["status_order"]:
-            row.update(status=item.status, code=code_of(item), final=item.final, status_order=order)
-        row["updated_at"] = max(row["updated_at"], item.at)
-    return [rows[key] for key in sorted(rows)]
-
-
 class Messages(Database):
     """Write records, read messages."""
 
     async def write_records(self, records: Sequence[Record], policy: ContentPolicy) -> None:
-        """Store records and bring their messages up to date, in one transaction; repeats and late ones do no harm."""
+        """Store records and bring their messages up to date, in one transaction; repeats and late
+        ones do no harm."""
         if not records:
             return
         insert_records = self._insert(record).on_conflict_do_nothing()
-        record_rows = [_record_row(item) for item in records]
+        record_rows = [record_row(item) for item in records]
         message_rows = merged(records, policy)
         upsert = self._insert(message)
         new = upsert.excluded
         newer_status = new.status_order > message.c.status_order
         newer_envelope = new.envelope_order > message.c.envelope_order
         later = new.updated_at > message.c.updated_at
-        changes = {name: case((newer_status, new[name]), else_=message.c[name]) for name in _STATUS}
+        changes = {
+            name: case((newer_status, new[name]), else_=message.c[name]) for name in STATUS_COLUMNS
+        }
         changes |= {
-            name: case((newer_envelope, new[name]), else_=message.c[name]) for name in _ENVELOPE
+            name: case((newer_envelope, new[name]), else_=message.c[name])
+            for name in ENVELOPE_COLUMNS
         }
         changes["updated_at"] = case((later, new.updated_at), else_=message.c.updated_at)
         upsert = upsert.on_conflict_do_update(
@@ -265,7 +76,7 @@ class Messages(Database):
                 return None
             records = [_read_record(row) for row in await connection.execute(trace)]
         records.sort(
-            key=lambda r: (r.at, r.step, r.attempt, r.receipt, _PIPELINES.get(r.pipeline, 1), r.id)
+            key=lambda r: (r.at, r.step, r.attempt, r.receipt, PIPELINES.get(r.pipeline, 1), r.id)
         )
         return Traced(MessageRow(**found._mapping), tuple(records))
 

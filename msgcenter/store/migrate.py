@@ -1,4 +1,5 @@
-"""Bring a database to this release's tables, or say how it differs; Alembic run from inside, without any ini file."""
+"""Bring a database to this release's tables, or say how it differs; Alembic run from inside,
+without any ini file."""
 
 from __future__ import annotations
 
@@ -29,8 +30,8 @@ def _config(connection: Connection | None = None) -> Config:
 
 
 def upgrade(connection: Connection, revision: str = "head") -> None:
-    """Run what is missing inside the caller's transaction. Processes that start together take turns (PostgreSQL: an
-    advisory lock; SQLite: the caller's BEGIN IMMEDIATE)."""
+    """Run what is missing inside the caller's transaction. Processes that start together take turns
+    (PostgreSQL: an advisory lock; SQLite: the caller's BEGIN IMMEDIATE)."""
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:n)"), {"n": _ADVISORY_LOCK})
     command.upgrade(_config(connection), revision)
@@ -47,6 +48,7 @@ def newest() -> str:
 
 
 def differences(connection: Connection) -> list[Any]:
-    """How the database differs from `tables.metadata`, in Alembic's words; empty when it does not."""
+    """How the database differs from `tables.metadata`, in Alembic's words; empty when it does
+    not."""
     context = MigrationContext.configure(connection, opts={"compare_type": True})
     return list(compare_metadata(context, metadata))

@@ -1,7 +1,8 @@
-"""Parked keys: when the head of a conversation fails, what follows it waits here in order, and only that conversation waits.
+"""Parked keys: when the head of a conversation fails, what follows it waits here in order, and only
+that conversation waits.
 
-The row of `park_key` is the lock of one key's list: parking and unparking both hold it, so the order in which rows are
-written is the order in which they come back.
+The row of `park_key` is the lock of one key's list: parking and unparking both hold it, so the
+order in which rows are written is the order in which they come back.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ class Parked(Database):
     """Park, wake, unpark."""
 
     async def park(self, rows: Sequence[ParkRow]) -> None:
-        """Append these to the lists of their keys, in the order given; known ids are left out. Durable on return."""
+        """Append these to the lists of their keys, in the order given; known ids are left out.
+        Durable on return."""
         if not rows:
             return
         now = self._clock.now_ms()
@@ -91,7 +93,7 @@ class Parked(Database):
         """Key -> when to look again (epoch ms), of every parked key of a queue."""
         query = select(park_key.c.order_key, park_key.c.wake_at).where(park_key.c.queue == queue)
         async with self._read() as connection:
-            return dict(await connection.execute(query))
+            return {row.order_key: row.wake_at for row in await connection.execute(query)}
 
     async def parked_rows(
         self, queue: str, keys: Sequence[str], limit: int
@@ -190,8 +192,9 @@ class Parked(Database):
     async def unpark(
         self, queue: str, order_key: str, limit: int = 100
     ) -> AsyncIterator[tuple[ParkRow, ...]]:
-        """Take the first `limit` rows of a key, in order. Publish them inside the block: when it ends well they are
-        deleted, and with the last one the key is no longer parked; when it raises all of them stay, in place.
+        """Take the first `limit` rows of a key, in order. Publish them inside the block: when it
+        ends well they are deleted, and with the last one the key is no longer parked; when it
+        raises all of them stay, in place.
 
         Others who park or unpark this key wait for the block to end; do not do either inside it.
         """
@@ -222,7 +225,8 @@ class Parked(Database):
                 )
 
     async def drop_parked(self, ids: Sequence[tuple[str, str]]) -> int:
-        """Delete the lists of (queue, order_key), rows and all, when an operator gives them up; how many rows."""
+        """Delete the lists of (queue, order_key), rows and all, when an operator gives them up; how
+        many rows."""
         if not ids:
             return 0
         mine = list(ids)

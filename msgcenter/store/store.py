@@ -13,5 +13,6 @@ from msgcenter.store.park import Parked
 class Store(Due, Parked, Messages, Events, Dead, Keys):
     """`Store("sqlite:////data/store.db", clock)` or `Store("postgresql://user@host/db", clock)`.
 
-    `await open()`, `await migrate()`, use, `await close()`. Safe to use from many tasks of one event loop.
+    `await open()`, `await migrate()`, use, `await close()`. Safe to use from many tasks of one
+    event loop.
     """

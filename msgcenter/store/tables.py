@@ -1,7 +1,9 @@
-"""The tables, as SQLAlchemy MetaData; a migration brings every database to exactly this (a test compares them).
+"""The tables, as SQLAlchemy MetaData; a migration brings every database to exactly this (a test
+compares them).
 
-Texts that are keys compare by byte on PostgreSQL (collation C): faster, and an operating system's new collation rules
-cannot damage an index. JSON is kept as text JSON there: JSONB refuses the NUL escape that a hostile text may hold.
+Texts that are keys compare by byte on PostgreSQL (collation C): faster, and an operating system's
+new collation rules cannot damage an index. JSON is kept as text JSON there: JSONB refuses the NUL
+escape that a hostile text may hold.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Contract suites: one per interface, run against every implementation."""
+"""One suite per seam, run over every implementation of it."""

@@ -1,1 +1,2 @@
-"""The migrations of the Store, run by `msgcenter.store.migrate`; `versions/` holds one file for each."""
+"""The migrations of the Store, run by `msgcenter.store.migrate`; `versions/` holds one file for
+each."""

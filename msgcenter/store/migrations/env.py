@@ -1,4 +1,5 @@
-"""Alembic's entry: runs the migrations on the connection that `msgcenter.store.migrate` put into the config."""
+"""Alembic's entry: runs the migrations on the connection that `msgcenter.store.migrate` put into
+the config."""
 
 from __future__ import annotations
 

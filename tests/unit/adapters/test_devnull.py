@@ -11,10 +11,11 @@ import pytest
 
 from adapters.devnull import DevNull, DevNullSettings
 from msgcenter.adapter import Dispatch, Rejected, Retry, Sent, Unknown, Unreachable
+from msgcenter.rig import kept
 from protocols.address import Address
 from protocols.envelope import Envelope
 from protocols.payload import Text
-from tests.port import FakePort, keep
+from tests.port import FakePort
 
 
 def item(number: int) -> Dispatch:
@@ -81,7 +82,7 @@ async def test_receipts_come_again_until_they_are_durable() -> None:
     assert DevNull.spec.receipts == frozenset()
     assert adapter.spec.receipts == {"delivered"}
     port.refuse = 1
-    async with keep(adapter):
+    async with kept(adapter):
         await adapter.deliver([item(1), item(2)])
         await port.until(lambda: len(port.reports) == 2)
     assert [one.report.remote_id for one in port.reports] == [item(1).token, item(2).token]

@@ -1,4 +1,5 @@
-"""First tables: due rows, parked keys, messages, records, event log, dead letters, invalid frames, keys, audit."""
+"""First tables: due rows, parked keys, messages, records, event log, dead letters, invalid frames,
+keys, audit."""
 
 from __future__ import annotations
 

@@ -1,0 +1,3 @@
+"""The far ends as simulators, and the rigs that run an adapter against its own for the contract
+suite.
+"""

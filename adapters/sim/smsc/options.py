@@ -1,0 +1,116 @@
+"""What an SMSC simulator is started with (`Options`) and what can be changed while it runs
+(`Faults`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from protocols.cmpp.pdu import V20, V30
+
+
+class Options(BaseModel):
+    """Start-up settings; seconds unless said otherwise."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    protocol: Literal["cmpp2", "cmpp3"] = Field("cmpp3", description="highest version served")
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(0, ge=0, le=65535, description="0 picks a free one")
+    account: str = Field("901234", max_length=6, description="SP_Id that may log in")
+    secret: str = Field("sandbox", description="shared secret of the account")
+    window: int = Field(16, ge=1, description="unanswered requests allowed per direction")
+    gateway: int = Field(106001, ge=0, le=0x3FFFFF, description="gateway code inside Msg_Ids")
+    seed: int = Field(1, description="seed of every random choice")
+    idle: float = Field(60.0, ge=0, description="silence before an active test; 0 sends none")
+    deliver_timeout: float = Field(5.0, gt=0, description="wait for DELIVER_RESP, then resend")
+    deliver_tries: int = Field(3, ge=1, description="times one DELIVER is sent before giving up")
+    deliver_pause: float = Field(0.2, ge=0, description="wait before resending a refused DELIVER")
+    join_timeout: float = Field(60.0, gt=0, description="wait for missing parts of a long message")
+    keep_submits: int = Field(1_000_000, ge=0, description="accepted submits remembered")
+    max_octets: int = Field(140, ge=1, le=255, description="longest content taken; else result 6")
+    report_delay: float = Field(0.05, ge=0, description="submit to status report")
+    response_delay: float = Field(0.0, ge=0, description="submit to SUBMIT_RESP")
+    throttle_rate: float = Field(0.0, ge=0, description="messages/s above which result 8; 0 off")
+    max_connections: int = Field(0, ge=0, description="connections per account; 0 unlimited")
+    unplug_every: int = Field(0, ge=0, description="cut the connection every so many submits")
+
+    @property
+    def version(self) -> int:
+        return V30 if self.protocol == "cmpp3" else V20
+
+
+@dataclass(slots=True)
+class Faults:
+    """Switches, read at every use: assign to them at any time. Fractions are 0..1 of the
+    messages concerned.
+    """
+
+    report_delay: float = 0.05
+    report_jitter: float = 0.0  #: up to this much more, at random
+    stats: dict[str, float] = field(default_factory=lambda: {"DELIVRD": 1.0})  #: Stat -> weight
+    stat_by_number: dict[str, str] = field(default_factory=dict)  #: number or prefix -> Stat
+    drop_reports: float = 0.0
+    duplicate_reports: float = 0.0
+    early_reports: float = 0.0  #: report first, SUBMIT_RESP after it
+    cross_reports: float = 0.0  #: on another connection of the account, when there is one
+    report_width: int = 0  #: 60 or 71 whatever the version; 0 as the version says
+    refuse: dict[str, int] = field(default_factory=dict)  #: number or prefix -> result code
+    throttle_fraction: float = 0.0
+    throttle_rate: float = 0.0  #: messages/s, bursts of one second; 0 off
+    response_delay: float = 0.0
+    response_jitter: float = 0.0
+    drop_responses: float = 0.0  #: accepted, journaled, never answered
+    unplug_every: int = 0  #: cut the connection that brings every k-th accepted submit
+    unplug_flush: bool = False  #: let answers out before the cut
+    down: bool = False  #: cut every new connection at once
+    half_open: bool = False  #: stop reading and writing, keep connections
+    silent: bool = False  #: read, never answer
+    connect_status: int = 0  #: refuse every login with this status
+    max_connections: int = 0
+
+    def change(self, values: dict[str, Any]) -> None:
+        """Set several switches at once, all or none. Raises ValueError naming the switch that is
+        wrong.
+        """
+        unknown = sorted(set(values) - set(asdict(self)))
+        if unknown:
+            raise ValueError(f"no such switch: {', '.join(unknown)}")
+        try:
+            checked = _CHECK.validate_python(asdict(self) | values)
+        except ValidationError as error:
+            first = error.errors(include_input=False)[0]
+            raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        for name in values:
+            setattr(self, name, getattr(checked, name))
+
+    @classmethod
+    def of(cls, options: Options) -> Faults:
+        return cls(
+            report_delay=options.report_delay,
+            response_delay=options.response_delay,
+            throttle_rate=options.throttle_rate,
+            max_connections=options.max_connections,
+            unplug_every=options.unplug_every,
+        )
+
+
+_CHECK = TypeAdapter(Faults)
+
+
+T = TypeVar("T")
+
+
+def by_prefix(table: dict[str, T], number: str) -> T | None:
+    """The entry of the longest prefix of `number` in the table; country code 86 or +86 may be
+    left out of it.
+    """
+    bare = number.removeprefix("+").removeprefix("86")
+    for candidate in (number, bare):
+        for size in range(len(candidate), 0, -1):
+            if candidate[:size] in table:
+                return table[candidate[:size]]
+    return None

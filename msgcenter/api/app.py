@@ -1,0 +1,133 @@
+"""The API as an aiohttp application: its services, wired once, and its routes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from aiohttp import web
+from prometheus_client import Counter, Histogram
+
+from msgcenter.api import (
+    accounts,
+    channels,
+    dead,
+    events,
+    health,
+    history,
+    keys,
+    messages,
+    openapi,
+    status,
+)
+from msgcenter.api.accept import Acceptor
+from msgcenter.api.auth import Keyring
+from msgcenter.api.bundle import Bundler
+from msgcenter.api.deps import Deps
+from msgcenter.api.health import Readiness
+from msgcenter.api.problems import Problem
+from msgcenter.api.quota import Quotas
+from msgcenter.api.terms import TermsBook
+from msgcenter.api.waits import Waits
+from msgcenter.api.web import Route, endpoint, frame
+from msgcenter.metrics import Metrics
+from msgcenter.state import Snapshot
+from msgcenter.status import Meta, derive, is_final
+
+ROUTES: tuple[Route, ...] = (
+    *messages.ROUTES,
+    *history.ROUTES,
+    *events.ROUTES,
+    *channels.ROUTES,
+    *accounts.ROUTES,
+    *dead.ROUTES,
+    *keys.ROUTES,
+    *status.ROUTES,
+    *health.ROUTES,
+    *openapi.ROUTES,
+)
+"""Everything that /openapi.json describes."""
+
+PRESSURE_RETRY_S = 5.0
+
+
+class Api:
+    """The services that handlers use; one per process."""
+
+    def __init__(self, deps: Deps) -> None:
+        process = deps.live.current.process
+        self.deps = deps
+        self.partitions = process.bus.partitions
+        self.keyring = Keyring(deps.store, deps.pepper, deps.clock, deps.log)
+        self.book = TermsBook(deps.specs)
+        self.acceptor = Acceptor(deps.clock, deps.ids)
+        self.quotas = Quotas(deps.state, deps.clock)
+        self.waits = Waits(deps.state, self.final, deps.clock)
+        self.readiness = Readiness(deps)
+        self.bundler = Bundler(
+            deps.bus,
+            deps.state,
+            clock=deps.clock,
+            metrics=deps.metrics,
+            partitions=self.partitions,
+            max_items=process.api.bundle,
+        )
+        self.openapi = openapi.rendered(ROUTES, deps.version)
+        self._counters: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+
+    def final(self, snapshot: Snapshot) -> bool:
+        """Whether the status of a message is its last one, as far as its channels report anything after `sent`."""
+        status = derive(snapshot)
+        if status != "sent":
+            return is_final(status, receipts=True)
+        kinds = Meta.unpack(snapshot.meta).channels
+        specs = [self.deps.specs[kind] for kind in kinds if kind in self.deps.specs]
+        return is_final(status, receipts=any(spec.receipts for spec in specs))
+
+    def refuse_under_pressure(self, more: int) -> None:
+        """Raises Problem `overloaded` past the soft mark, while leaving, or when `more` would not
+        fit the backlog."""
+        if self.deps.draining():
+            raise Problem("overloaded", retry_after=PRESSURE_RETRY_S, why="shutting down")
+        if reason := self.deps.pressure():
+            raise Problem("overloaded", retry_after=PRESSURE_RETRY_S, why=reason)
+        self.bundler.refuse_if_full(more)
+
+    def observe(self, metrics: Metrics, route: str, method: str, status: int, took: float) -> None:
+        """Count a request; the labelled children are looked up once."""
+        key = (route, method, status)
+        found = self._counters.get(key)
+        if found is None:
+            labels = {"route": route, "method": method}
+            found = self._counters[key] = (
+                metrics.api_requests_total.labels(**labels, status=str(status)),
+                metrics.api_request_duration_seconds.labels(**labels),
+            )
+        found[0].inc()
+        found[1].observe(took)
+
+    async def close(self) -> None:
+        """Finish what was accepted, let waiters go."""
+        await self.waits.close()
+        await self.bundler.close()
+
+
+def build_app(deps: Deps) -> web.Application:
+    """The application, ready for a runner. `app[API]` is the Api; its clean-up flushes what is in
+    flight."""
+    api = Api(deps)
+    app = web.Application(
+        middlewares=[frame(api)], client_max_size=deps.live.current.process.api.max_body
+    )
+    app[API] = api
+    for route in (*ROUTES, *openapi.PAGES):
+        app.router.add_route(route.method, route.pattern, endpoint(api, route))
+
+    async def running(_: web.Application) -> AsyncIterator[None]:
+        yield
+        await api.close()
+
+    app.cleanup_ctx.append(running)
+    return app
+
+
+API = web.AppKey("api", Api)

@@ -1,0 +1,275 @@
+"""The texts of every problem code, in English and Chinese: CODES for whole answers (with their status), FIELD_CODES for single fields."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class FieldText:
+    """What is wrong with a field and what to do; `{value}` and facts are filled in."""
+
+    detail: str
+    detail_zh: str
+    remedy: str
+    remedy_zh: str
+
+
+@dataclass(frozen=True, slots=True)
+class CodeText:
+    """A whole answer: status, title, detail and remedy (may be empty)."""
+
+    status: int
+    title: str
+    title_zh: str
+    detail: str
+    detail_zh: str
+    remedy: str = ""
+    remedy_zh: str = ""
+
+
+CODES: dict[str, CodeText] = {
+    "validation_failed": CodeText(
+        422, "The request has faults", "请求有误",
+        "{count} field(s) are wrong; `errors` lists every one", "有 {count} 处错误，详见 errors",
+        "correct them and send the request again", "请全部更正后重新发送",
+    ),
+    "json_invalid": CodeText(
+        400, "Not JSON", "不是合法的 JSON",
+        "the body cannot be read as JSON: {why}", "请求体无法按 JSON 解析：{why}",
+        "send one JSON object in UTF-8", "请发送一个 UTF-8 编码的 JSON 对象",
+    ),
+    "json_duplicate_key": CodeText(
+        400, "A key stands twice", "键重复",
+        "the key `{key}` stands twice in one JSON object", "同一个 JSON 对象里键 `{key}` 出现了两次",
+        "keep one of them", "请只保留一个",
+    ),
+    "json_too_deep": CodeText(
+        400, "Nested too deeply", "嵌套过深",
+        "the JSON is nested deeper than this API has any use for", "JSON 嵌套层数超过上限",
+        "see the schema at /openapi.json", "请参照 /openapi.json",
+    ),
+    "body_too_large": CodeText(
+        413, "Body too large", "请求体过大",
+        "the body is larger than {limit} octets", "请求体超过 {limit} 字节",
+        "split the batch, or send large content as media", "请拆分批次，或以媒体方式发送大内容",
+    ),
+    "content_type": CodeText(
+        415, "Wrong content type", "内容类型不支持",
+        "the content type is `{value}`", "内容类型为 `{value}`",
+        "send `Content-Type: application/json` in UTF-8", "请使用 `Content-Type: application/json`（UTF-8）",
+    ),
+    "content_encoding": CodeText(
+        415, "Encoded body", "请求体被编码",
+        "bodies with Content-Encoding `{value}` are not read", "不接受 Content-Encoding 为 `{value}` 的请求体",
+        "send the body plain", "请发送未压缩的请求体",
+    ),
+    "key_missing": CodeText(
+        401, "No API key", "缺少密钥",
+        "the request carries no `Authorization: Bearer` key", "请求没有携带 `Authorization: Bearer` 密钥",
+        "send `Authorization: Bearer mck_…`; `msgcenter keys create` makes a key",
+        "请携带 `Authorization: Bearer mck_…`；密钥由 `msgcenter keys create` 生成",
+    ),
+    "key_invalid": CodeText(
+        401, "API key refused", "密钥无效",
+        "the key is malformed, unknown, expired or revoked", "密钥格式错误、不存在、已过期或已吊销",
+        "ask the operators for a new key", "请向运维申请新的密钥",
+    ),
+    "caller_disabled": CodeText(
+        403, "Caller disabled", "调用方已停用",
+        "caller `{caller}` is unknown or disabled in callers.yaml", "调用方 `{caller}` 未配置或已停用",
+        "ask the operators to enable it", "请联系运维启用",
+    ),
+    "scope_missing": CodeText(
+        403, "Scope missing", "权限不足",
+        "this needs scope `{needed}`; the key has: {scopes}", "需要权限 `{needed}`；该密钥拥有：{scopes}",
+        "use a key that has the scope", "请使用拥有该权限的密钥",
+    ),
+    "category_not_granted": CodeText(
+        403, "Category not granted", "未获授权的消息类别",
+        "the caller may send only: {granted}", "该调用方只可发送：{granted}",
+        "use one of these, or ask the operators for the grant (callers.yaml)", "请改用上述类别，或联系运维授权",
+    ),
+    "not_found": CodeText(
+        404, "Not found", "不存在",
+        "there is no {what} `{id}` that this key may see", "没有该密钥可见的{what} `{id}`",
+        "check the id", "请检查标识",
+    ),
+    "route_not_found": CodeText(
+        404, "No such path", "路径不存在",
+        "the API has no `{path}`", "接口没有 `{path}`", "see /openapi.json or /docs", "请参照 /openapi.json 或 /docs",
+    ),
+    "method_not_allowed": CodeText(
+        405, "Method not allowed", "方法不支持",
+        "`{path}` takes {allowed}", "`{path}` 只接受 {allowed}", "see /openapi.json or /docs", "请参照 /openapi.json",
+    ),
+    "idempotency_key_invalid": CodeText(
+        400, "Idempotency-Key refused", "幂等键无效",
+        "the Idempotency-Key must be 1-255 visible ASCII characters", "幂等键须为 1-255 个可见 ASCII 字符",
+        "a UUID is a good one", "建议使用 UUID",
+    ),
+    "idempotency_busy": CodeText(
+        409, "Same key in flight", "同一幂等键正在处理",
+        "another request with this Idempotency-Key is being worked on", "带此幂等键的另一个请求正在处理",
+        "send the same request again after Retry-After seconds", "请在 Retry-After 秒后重发同一请求",
+    ),
+    "idempotency_mismatch": CodeText(
+        422, "Key used with another body", "幂等键对应了不同的请求",
+        "this Idempotency-Key was used with another request", "此幂等键已用于另一个请求",
+        "use a new key for a new request", "新的请求请使用新的幂等键",
+    ),
+    "too_late": CodeText(
+        409, "Too late", "为时已晚",
+        "message `{id}` has left already; its status is {status}", "消息 `{id}` 已发出，状态为 {status}",
+        "recall it where the channel can", "如通道支持，请使用撤回",
+    ),
+    "already_final": CodeText(
+        409, "Already over", "已经结束",
+        "message `{id}` ended already: {status}", "消息 `{id}` 已结束：{status}",
+        "nothing is left to cancel", "已无可取消的内容",
+    ),
+    "already_replayed": CodeText(
+        409, "Already replayed", "已重放",
+        "dead letter `{id}` was replayed already", "死信 `{id}` 已重放",
+        "look at the message it belongs to", "请查看对应的消息",
+    ),
+    "not_replayable": CodeText(
+        422, "Cannot be replayed", "无法重放",
+        "dead letter `{id}` does not hold a message: {why}", "死信 `{id}` 不含可读的消息：{why}",
+        "it can only be kept or deleted", "只能保留或删除",
+    ),
+    "bus_unavailable": CodeText(
+        503, "Not accepted", "未受理",
+        "the message bus did not confirm the message in time", "消息总线未能及时确认",
+        "send the same request with the same Idempotency-Key again after Retry-After seconds",
+        "请在 Retry-After 秒后以同一幂等键重发",
+    ),
+    "state_unavailable": CodeText(
+        503, "State away", "状态服务不可用",
+        "the shared state did not answer; nothing may be assumed", "共享状态未应答，结果未知",
+        "send the same request with the same Idempotency-Key again after Retry-After seconds",
+        "请在 Retry-After 秒后以同一幂等键重发",
+    ),
+    "store_unavailable": CodeText(
+        503, "Store away", "存储不可用",
+        "the store did not answer", "存储未应答", "try again after Retry-After seconds", "请在 Retry-After 秒后重试",
+    ),
+    "overloaded": CodeText(
+        503, "Overloaded", "系统繁忙",
+        "too many messages wait to be accepted: {why}", "等待受理的消息过多：{why}",
+        "try again after Retry-After seconds", "请在 Retry-After 秒后重试",
+    ),
+    "quota_exceeded": CodeText(
+        429, "Quota exceeded", "超出配额",
+        "the caller may send {rate} messages a second, {burst} at once", "该调用方每秒可发 {rate} 条，突发 {burst} 条",
+        "try again after Retry-After seconds", "请在 Retry-After 秒后重试",
+    ),
+    "internal": CodeText(
+        500, "Internal error", "内部错误",
+        "something failed that should not; it is in the log under this trace_id", "发生内部错误，请凭 trace_id 查询日志",
+        "report the trace_id to the operators", "请将 trace_id 告知运维",
+    ),
+}  # fmt: skip
+
+FIELD_CODES: dict[str, FieldText] = {
+    "missing": FieldText("is missing", "缺失", "add `{name}`", "请补充 `{name}`"),
+    "unknown_field": FieldText("is not a field here", "不是此处的字段", "{hint}", "{hint}"),
+    "wrong_type": FieldText("must be {expected}", "类型须为 {expected}", "write {expected}", "请写成 {expected}"),
+    "too_long": FieldText("is longer than {limit}", "超过 {limit} 的上限", "shorten it", "请缩短"),
+    "too_short": FieldText("is shorter than {limit}", "少于 {limit}", "give at least {limit}", "至少为 {limit}"),
+    "out_of_range": FieldText("must be {expected}", "须为 {expected}", "choose a value in this range", "请取此范围内的值"),
+    "not_one_of": FieldText(
+        "must be one of: {known}", "须为以下之一：{known}", "use one of: {known}", "请使用：{known}"
+    ),
+    "pattern": FieldText("has characters that do not belong there", "含有不允许的字符", "{expected}", "{expected}"),
+    "invalid": FieldText("is not valid: {why}", "无效：{why}", "see the schema at /openapi.json", "请参照 /openapi.json"),
+    "address_invalid": FieldText(
+        "is not an address: {why}", "不是合法地址：{why}",
+        "write scheme:value, for example tel:+8613800138000, or a bare 11-digit mobile number",
+        "请写成 scheme:value，例如 tel:+8613800138000，或 11 位手机号",
+    ),
+    "number_invalid": FieldText(
+        "is not a telephone number that can be reached: {why}", "不是可到达的号码：{why}",
+        "write an 11-digit mobile number, a 13-digit IoT number, or +country and number",
+        "请写 11 位手机号、13 位物联网号码，或 +国家码加号码",
+    ),
+    "scheme_unreachable": FieldText(
+        "no running channel reaches `{scheme}:` addresses", "没有通道能到达 `{scheme}:` 地址",
+        "schemes that can be reached: {known}", "可到达的地址类型：{known}",
+    ),
+    "category_required": FieldText(
+        "is missing, and the caller has no default", "缺失，且该调用方没有默认类别",
+        "give one of: {granted}", "请填写：{granted}",
+    ),
+    "category_unknown": FieldText(
+        "is not a category", "不是已知的类别", "use one of: {granted}", "请使用：{granted}"
+    ),
+    "category_not_granted": FieldText(
+        "the caller may not send this category", "该调用方无权发送此类别",
+        "it may send: {granted}", "可发送：{granted}",
+    ),
+    "channel_unknown": FieldText(
+        "no running channel is of this kind", "没有此类型的通道", "known kinds: {known}", "已知类型：{known}"
+    ),
+    "channel_unreachable": FieldText(
+        "does not reach `{scheme}:` addresses", "无法到达 `{scheme}:` 地址",
+        "kinds that do: {known}", "可到达的类型：{known}",
+    ),
+    "channel_not_allowed": FieldText(
+        "may not be used for category `{category}`", "类别 `{category}` 不允许使用此通道",
+        "allowed kinds: {known}", "允许的类型：{known}",
+    ),
+    "channel_repeated": FieldText("stands twice", "重复", "name each kind once", "每种类型只写一次"),
+    "content_not_supported": FieldText(
+        "cannot carry content of type `{type}`", "不支持 `{type}` 类型的内容",
+        "kinds that can: {known}", "支持的类型：{known}",
+    ),
+    "account_unknown": FieldText(
+        "is not an account", "不是已知的账号", "accounts that fit: {candidates}", "可用账号：{candidates}"
+    ),
+    "account_mismatch": FieldText(
+        "belongs to kind `{kind}`, which is not among the channels", "属于 `{kind}`，不在所选通道内",
+        "accounts that fit: {candidates}", "可用账号：{candidates}",
+    ),
+    "account_ambiguous": FieldText(
+        "is needed: several accounts could send this", "必填：有多个账号可发送",
+        "name one of: {candidates}", "请指定：{candidates}",
+    ),
+    "account_missing": FieldText(
+        "is needed, but there is no account of kind {kinds}", "必填，但没有 {kinds} 类型的账号",
+        "ask the operators to add one (accounts.yaml)", "请联系运维添加账号（accounts.yaml）",
+    ),
+    "time_past": FieldText(
+        "lies in the past", "已是过去的时间", "give a time in the future, or leave it out to send now",
+        "请填写将来的时间，或省略以立即发送",
+    ),
+    "time_far": FieldText(
+        "lies more than {limit} ahead", "超过 {limit} 之后", "choose an earlier time", "请提前"
+    ),
+    "time_invalid": FieldText(
+        "is not a time with its zone", "不是带时区的时间", "write RFC 3339: 2026-01-31T09:30:00+08:00",
+        "请按 RFC 3339 书写：2026-01-31T09:30:00+08:00",
+    ),
+    "duration_invalid": FieldText(
+        "is not a duration from {least} to {most}", "不是 {least} 至 {most} 的时长",
+        "write it like 30s, 10m, 2h or 7d, or as a number of seconds", "请写成 30s、10m、2h、7d，或秒数",
+    ),
+    "reply_unknown": FieldText(
+        "is not an inbound message of this caller", "不是该调用方收到的消息",
+        "use the id of a received message", "请使用收到的消息的标识",
+    ),
+    "reply_conflict": FieldText(
+        "cannot be given together with reply_to, which says it already", "与 reply_to 重复",
+        "leave it out", "请省略",
+    ),
+    "cursor_invalid": FieldText(
+        "is not a cursor of this list", "不是此列表的游标", "use next_cursor of an earlier answer, or leave it out",
+        "请使用之前返回的 next_cursor，或省略",
+    ),
+    "caller_unknown": FieldText(
+        "is not in callers.yaml", "不在 callers.yaml 中", "known callers: {known}", "已知调用方：{known}"
+    ),
+    "scope_not_held": FieldText(
+        "the caller does not have this scope", "该调用方没有此权限", "it has: {known}", "拥有：{known}"
+    ),
+}  # fmt: skip

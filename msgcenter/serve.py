@@ -1,0 +1,280 @@
+"""Serve: one whole process from a configuration folder: parts, sinks, roles, API, reload, signals; `msgcenter serve` and the sandbox run it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import signal
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+
+from msgcenter import log as logs
+from msgcenter.adapter import Adapter
+from msgcenter.api.app import build_app
+from msgcenter.api.deps import ChannelHealth, Deps
+from msgcenter.app import App, Parts, installed_adapters, open_parts
+from msgcenter.archive.callbacks_sink import CATEGORY, CallbacksSink
+from msgcenter.archive.sinks import Sinks
+from msgcenter.clock import Clock, Random, SystemClock, system_random
+from msgcenter.config import Config, load
+from msgcenter.gauges import Gauges
+from msgcenter.live import Live, live_config
+from msgcenter.metrics import Metrics
+from msgcenter.store import ContentMode
+from protocols.payload import Notice
+
+
+def installed_version() -> str:
+    """Of the installed distribution; `0` when the source tree is run without installing it."""
+    try:
+        return version("msgcenter")
+    except PackageNotFoundError:
+        return "0"
+
+
+def pepper_of(config: Config, data: Path) -> bytes:
+    """What keys the hashes of API keys: from the configuration, else a file of the data folder made at the first start."""
+    if config.process.api.pepper is not None:
+        return config.process.api.pepper.reveal().encode()
+    path = data / "pepper"
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        made = secrets.token_bytes(32)
+        data.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            os.write(descriptor, made)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        return made
+
+
+def check_layout() -> None:
+    """The three packages must come from one place: another distribution is also called `adapters`. Raises RuntimeError."""
+    import adapters
+    import msgcenter
+    import protocols
+
+    homes = {
+        Path(str(module.__file__)).parent.parent for module in (adapters, msgcenter, protocols)
+    }
+    if len(homes) != 1:
+        places = ", ".join(sorted(str(home) for home in homes))
+        raise RuntimeError(
+            f"adapters, msgcenter and protocols come from different places ({places}); "
+            "uninstall the other distribution called `adapters`, or use a virtual environment of its own"
+        )
+
+
+class Process:
+    """`await start()`, `await stop()`. `port` is the API's, once started with role api."""
+
+    def __init__(
+        self,
+        folder: Path | None,
+        *,
+        env: Mapping[str, str],
+        clock: Clock | None = None,
+        rng: Random | None = None,
+        adapters: Mapping[str, type[Adapter]] | None = None,
+    ) -> None:
+        """`env` holds overrides (`MSGCENTER__API__PORT`) and secrets. Raises ConfigErrors, RuntimeError (layout)."""
+        check_layout()
+        self.clock = clock or SystemClock()
+        self.rng = rng or system_random()
+        self.adapters = dict(adapters or installed_adapters())
+        self._env = env
+        models = {kind: adapter.Settings for kind, adapter in self.adapters.items()}
+        self.config = load(folder, settings_models=models, env=env, clock=self.clock)
+        self._models = models
+        self.metrics = Metrics(CollectorRegistry(), installed_version())
+        self.log = logs.get("msgcenter")
+        self.port = 0
+        self.parts: Parts | None = None
+        self.app: App | None = None
+        self._sinks: Sinks | None = None
+        self._runner: web.AppRunner | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._stop = asyncio.Event()
+        self._draining = False
+        self.live: Live[Config] | None = None
+
+    async def start(self) -> None:
+        """Open everything, start the roles, then the API. Raises DataFolderBusy, BusError, StateError, StoreError, OSError."""
+        config, process = self.config, self.config.process
+        self.live = live_config(
+            config,
+            settings_models=self._models,
+            env=self._env,
+            clock=self.clock,
+            metrics=self.metrics,
+            log=self.log,
+        )
+        self.parts = await open_parts(config, self.clock, self.rng)
+        archive = "archive" in process.roles
+        self._sinks = self._make_sinks(self.parts, process.data)
+        if archive:
+            await self._sinks.open()
+        self.app = App(
+            self.live,
+            self.parts,
+            adapters=self.adapters,
+            sinks=self._writers,
+            clock=self.clock,
+            rng=self.rng,
+            metrics=self.metrics,
+            log=self.log,
+        )
+        await self.app.start()
+        if archive:
+            self._tasks.append(asyncio.create_task(self._sinks.drain(), name="spill"))
+        gauges = Gauges(
+            self.parts.bus,
+            self.parts.store,
+            self.app.queues,
+            self._sinks.waiting if archive else dict,
+            clock=self.clock,
+            metrics=self.metrics,
+            log=self.log,
+        )
+        self._tasks.append(asyncio.create_task(gauges.run(self._stop), name="gauges"))
+        if "api" in process.roles:
+            await self._serve(self.parts, self.app)
+        self.log.info(
+            "started",
+            roles=list(process.roles),
+            port=self.port,
+            config=config.hash[:12],
+            owner=self.app.owner,
+        )
+
+    async def stop(self) -> None:
+        """Drain: refuse new work, finish what is in hand, close. Idempotent."""
+        self._draining = True
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+        if self.app is not None:
+            await self.app.stop()
+            self.app = None
+        self._stop.set()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
+        if self._sinks is not None:
+            await self._sinks.close()
+            self._sinks = None
+        if self.parts is not None:
+            await self.parts.close()
+            self.parts = None
+
+    async def run_until_signalled(self) -> None:
+        """Start, wait for SIGTERM or SIGINT, stop; SIGHUP reloads."""
+        loop = asyncio.get_running_loop()
+        told = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, told.set)
+        try:
+            await self.start()
+            assert self.live is not None
+            self.live.on_sighup(loop)
+            await told.wait()
+            self.log.info("draining")
+        finally:
+            await self.stop()
+            self.log.info("stopped")
+
+    # -- pieces -------------------------------------------------------------------------------------------------------
+
+    def _make_sinks(self, parts: Parts, data: Path) -> Sinks:
+        archive = self.config.process.archive
+        disabled = {
+            name
+            for name, enabled in (
+                ("files", archive.file.enabled),
+                ("messages", archive.store.enabled),
+            )
+            if not enabled
+        }
+        files = {"path": str(archive.file.path), "max_bytes": archive.file.segment}
+        return Sinks(
+            parts.store,
+            self.clock,
+            data,
+            self._content_mode,
+            partitions=self.config.process.bus.partitions,
+            settings={"files": files},
+            disabled=frozenset(disabled),
+            log=self.log,
+        )
+
+    def _writers(self, app: App) -> dict[str, Any]:
+        assert self._sinks is not None and self.parts is not None
+        callbacks = CallbacksSink(self.parts.bus, self._callback_channel, lambda: app.partitions)
+        writers = {name: sink.write for name, sink in self._sinks.writers.items()}
+        return {**writers, callbacks.name: callbacks.write}
+
+    def _content_mode(self, category: str) -> ContentMode:
+        assert self.live is not None
+        known = self.live.current.policy.categories.get(category)
+        if known is not None:
+            return known.content
+        return "none" if category == CATEGORY else "full"
+
+    def _callback_channel(self, caller: str) -> str:
+        """The enabled channel that delivers events to subscribers, for a caller who has a callback."""
+        assert self.live is not None
+        config = self.live.current
+        known = config.callers.get(caller)
+        if known is None or not known.enabled or known.callback is None:
+            return ""
+        for name, channel in config.channels.items():
+            spec = self.adapters[channel.kind].spec
+            if channel.enabled and Notice in spec.payloads and spec.schemes == {"caller"}:
+                return name
+        return ""
+
+    async def _serve(self, parts: Parts, app: App) -> None:
+        assert self.live is not None
+        process = self.config.process
+        deps = Deps(
+            bus=parts.bus,
+            state=parts.state,
+            store=parts.store,
+            live=self.live,
+            clock=self.clock,
+            random=self.rng,
+            ids=app.ids,
+            metrics=self.metrics,
+            specs={kind: adapter.spec for kind, adapter in self.adapters.items()},
+            pepper=pepper_of(self.config, process.data),
+            env=process.api.env,
+            version=installed_version(),
+            health=self._health,
+            pressure=parts.bus.healthy,
+            draining=lambda: self._draining,
+            queues=app.queues,
+        )
+        self._runner = web.AppRunner(build_app(deps), access_log=None, handle_signals=False)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, process.api.host, process.api.port, backlog=1024)
+        await site.start()
+        assert site._server is not None
+        self.port = site._server.sockets[0].getsockname()[1]  # type: ignore[attr-defined]
+
+    def _health(self) -> dict[str, ChannelHealth]:
+        if self.app is None:
+            return {}
+        return {
+            name: ChannelHealth("up" if channel.up else "down", channel.detail)
+            for name, channel in self.app.channels.items()
+        }

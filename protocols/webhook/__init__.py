@@ -1,0 +1,3 @@
+"""Signed HTTP callbacks after the Standard Webhooks specification: `signing` makes and checks,
+`results` reads answers.
+"""

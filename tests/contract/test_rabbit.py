@@ -11,6 +11,9 @@ from collections.abc import AsyncIterator
 import aiormq
 import pytest
 import pytest_asyncio
+from aiormq.abc import DeliveredMessage
+from pamqp.commands import Basic
+from pamqp.header import ContentHeader
 
 from msgcenter.bus import BusBlocked, BusError, Queue
 from msgcenter.bus import rabbit as rabbit_bus
@@ -262,3 +265,49 @@ async def test_two_readers_of_a_conversation_queue_do_not_share_it(rig: Rig) -> 
     await first.release(CONV)
     settled += bodies(await drain(second, CONV, 30 - len(settled)))
     assert settled == [f"{n}" for n in range(30)]
+
+
+async def test_a_channel_lost_in_full_flow_loses_no_frame(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Frames of a lost channel must not be settled on the next one, where tags begin anew."""
+    monkeypatch.setattr("msgcenter.bus.rabbit.consume.LAST", 0.1)
+    bus = rig.open()
+    assert isinstance(bus, RabbitBus)
+    await bus.declare([SUBMIT])
+    await bus.publish([frame(f"{n}" + " " * 20_000) for n in range(1500)])
+    got: set[int] = set()
+    began = time.monotonic()
+    turns = 0
+    while len(got) < 1500 and time.monotonic() - began < 15:
+        async with bus.consume(SUBMIT, max_batch=10, max_wait=1) as lease:
+            turns += 1
+            if turns % 12 == 0 and turns < 200:
+                bus._consumers[SUBMIT.name].rebuild("the test says so")
+                await asyncio.sleep(0)
+            await lease.ack(lease.deliveries)
+            got |= {int(d.body) for d in lease.deliveries}
+    assert got == set(range(1500))
+
+
+async def test_a_frame_that_comes_after_its_channel_is_dropped(rig: Rig) -> None:
+    bus = rig.open()
+    assert isinstance(bus, RabbitBus)
+    await bus.declare([SUBMIT])
+    async with bus.consume(SUBMIT, max_batch=1, max_wait=0.3):
+        pass
+    consumer = bus._consumers[SUBMIT.name]
+    old = consumer._generation
+    consumer.rebuild("the test says so")
+    async with asyncio.timeout(5):
+        while consumer.attached:
+            await asyncio.sleep(0)
+    late = DeliveredMessage(
+        delivery=Basic.Deliver(consumer_tag="frames", delivery_tag=1),
+        header=ContentHeader(properties=Basic.Properties()),
+        body=b"late",
+        channel=None,
+    )
+    await consumer._on_message(old, late)
+    await bus.publish([frame("of the next channel")])
+    assert bodies(await drain(bus, SUBMIT, 1)) == ["of the next channel"]

@@ -26,6 +26,8 @@ from msgcenter.clock import Clock, Random
 
 log = logging.getLogger(__name__)
 
+#: A channel that lasted this many seconds was a good one: the next is asked for without delay.
+STEADY = 1.0
 #: A tag is the channel's generation above the broker's delivery tag.
 _TAG_BITS = 48
 _TAG_MASK = (1 << _TAG_BITS) - 1
@@ -229,7 +231,7 @@ class Consumer:
                 log.warning("consumer of %s: %s", self.name, error)
             if self._stopped:
                 return
-            if self._clock.monotonic() - began > LAST:
+            if self._clock.monotonic() - began > STEADY:
                 pause = FIRST
             await self._clock.sleep(self._random.uniform(0, pause))
             pause = min(pause * 2, LAST)

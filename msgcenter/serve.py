@@ -18,7 +18,7 @@ from msgcenter.adapter import Adapter
 from msgcenter.api.app import build_app
 from msgcenter.api.auth import pepper_of
 from msgcenter.api.deps import ChannelHealth, Deps
-from msgcenter.app import App, Parts, installed_adapters, open_parts
+from msgcenter.app import App, installed_adapters
 from msgcenter.archive.callbacks_sink import CATEGORY, CallbacksSink
 from msgcenter.archive.sinks import Sinks
 from msgcenter.clock import Clock, Random, SystemClock, system_random
@@ -26,6 +26,7 @@ from msgcenter.config import Config, load
 from msgcenter.gauges import Gauges
 from msgcenter.live import Live, live_config
 from msgcenter.metrics import Metrics
+from msgcenter.parts import Parts, open_parts
 from msgcenter.store import ContentMode
 from protocols.payload import Notice
 

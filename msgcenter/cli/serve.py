@@ -12,11 +12,11 @@ from typing import Annotated
 import typer
 
 from msgcenter import log as logs
-from msgcenter.app import DataFolderBusy
 from msgcenter.bus import BusError
 from msgcenter.cli.config import EX_CONFIG, folder_of
 from msgcenter.clock import SystemClock
 from msgcenter.config import ConfigErrors
+from msgcenter.parts import DataFolderBusy
 from msgcenter.serve import Process
 from msgcenter.state import StateError
 from msgcenter.store import StoreError

@@ -165,7 +165,7 @@ class Connection(asyncio.Protocol):
         clock, settings = self._clock, self._settings
         self.link.login(
             settings.account,
-            settings.secret.get_secret_value(),
+            settings.secret.reveal(),
             _timestamp(clock.now_ms()),
             clock.monotonic(),
         )

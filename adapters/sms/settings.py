@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field
 
+from msgcenter.adapter import Secret
 from protocols.cmpp.results import ResultClass
 
 
@@ -21,7 +22,7 @@ class SmsSettings(BaseModel):
     port: int = Field(default=7890, ge=1, le=65535)
     account: str = Field(min_length=1, max_length=6)
     """SP_Id: six digits."""
-    secret: SecretStr
+    secret: Secret
     src: str = Field(pattern=r"^[0-9]{1,21}$")
     """The access number; a message's own account number comes before it."""
     service_id: str = Field(default="", max_length=10)

@@ -18,6 +18,7 @@ from msgcenter.adapter import (
     Malformed,
     Rejected,
     Retry,
+    Secret,
     Sent,
     Unknown,
     Unreachable,
@@ -67,7 +68,7 @@ async def world(protocol: str = "cmpp3", **changes: Any) -> AsyncIterator[World]
     port = FakePort()
     settings = {
         "protocol": protocol, "host": "127.0.0.1", "port": far.port, "account": "901234",
-        "secret": "sandbox", "src": "1069", "response_timeout_s": 0.5, "throttle_s": 0.05,
+        "secret": Secret("sandbox"), "src": "1069", "response_timeout_s": 0.5, "throttle_s": 0.05,
         "reconnect_min_s": 0.02, "reconnect_max_s": 0.2, "login_retry_s": 0.3,
     }  # fmt: skip
     adapter = Sms(SmsSettings.model_validate(settings | changes), port)

@@ -157,8 +157,8 @@ class Connection(asyncio.Protocol):
     # --- asyncio.Protocol ---
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's transports are not asyncio's by inheritance: an isinstance check would refuse them
+        transport = self._transport = cast(asyncio.Transport, transport)
         # Pause at the first octet the kernel does not take: what is queued here has not left yet.
         transport.set_write_buffer_limits(high=0)
         self._poll = _hang_up_poll(transport)

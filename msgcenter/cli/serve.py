@@ -11,18 +11,17 @@ from typing import Annotated
 import typer
 
 from msgcenter import log as logs
-from msgcenter.app import DataFolderBusy
-from msgcenter.bus import BusError
 from msgcenter.cli.config import EX_CONFIG, folder_of
 from msgcenter.clock import SystemClock
 from msgcenter.config import ConfigErrors
-from msgcenter.serve import Process
-from msgcenter.state import StateError
-from msgcenter.store import StoreError
+from msgcenter.serve import CANNOT_START, Process
 
 EX_UNAVAILABLE = 69
 
+app = typer.Typer(add_completion=False)
 
+
+@app.command()
 def serve(
     folder: Annotated[
         Path | None,
@@ -65,7 +64,7 @@ def run(folder: Path | None, env: dict[str, str]) -> int:
     use_uvloop()
     try:
         asyncio.run(process.run_until_signalled())
-    except (DataFolderBusy, BusError, StateError, StoreError, OSError) as error:
+    except CANNOT_START as error:
         process.log.error("cannot_start", error=str(error), kind=type(error).__name__)
         return EX_UNAVAILABLE
     return 0

@@ -56,11 +56,16 @@ class Story:
         for entry in view.get("trace") or ():
             what = "receipt" if entry.get("receipt") else entry["pipeline"]
             words = [entry["outcome"], entry.get("channel") or "", entry.get("code") or ""]
+            if words[2] == words[0]:
+                words.pop()
+            if entry.get("detail") == entry.get("channel"):
+                words.pop(1)
             if entry.get("until"):
                 words.append(f"until {entry['until']}")
             if entry.get("detail"):
                 words.append(entry["detail"])
-            if remote := entry.get("remote_ids"):
+            remote = entry.get("remote_ids")
+            if remote and not entry.get("receipt"):
                 words.append(f"{len(remote)} part{'s' * (len(remote) > 1)}, first id {remote[0]}")
             said = "  ".join(word for word in words if word)
             self.line(f"     {_ms(entry['at']) - began:6d} ms  {what:<8} {said}", "dim")

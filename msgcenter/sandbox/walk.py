@@ -47,7 +47,7 @@ async def code(scene: Scene) -> None:
     answer, message = await desk.send(
         {"to": number, "category": "code", "content": {"type": "text", "text": text}}
     )
-    story.claim("accepted with 202: it is on disk before the answer", answer.status == 202, answer)
+    story.claim("accepted: 202", answer.status == 202, answer)
     view = await desk.settled(message, _has_receipt)
     story.trace(view)
     shown = await desk.journal("sms", recipient=number)
@@ -189,7 +189,7 @@ async def customer_writes(scene: Scene) -> None:
         return [c for c in calls if number in str(c["event"]["data"].get("from"))]
 
     calls = await desk.until(called_back, lambda found: len(found) >= len(texts))
-    story.seen("crm", calls, "type", "id", "repeat")
+    story.seen("crm", [call["event"]["data"] for call in calls], "from", "to", "account", "content")
     told = [call["event"]["data"]["content"]["text"] for call in calls if not call["repeat"]]
     story.claim("crm's callback received the same, in the same order", told == texts, calls)
     forged = (await desk.order("platform", "journal", {"limit": 0})).get("forged")
@@ -307,7 +307,7 @@ async def numbers(scene: Scene) -> None:
     shown = [line for line in metrics if line.startswith("msgcenter_messages_total{")]
     for line in shown[:4]:
         story.line(f"     {line}", "dim")
-    sent = [line for line in shown if 'channel="sms"' in line and 'outcome="sent"' in line]
+    sent = [line for line in shown if 'channel="sms-sandbox"' in line and 'outcome="sent"' in line]
     story.claim("/metrics counts what was sent by SMS", sent, shown)
     reloads = 'msgcenter_config_reload_total{result="refused"} 1.0'
     story.claim("and the refused edit", reloads in metrics, reloads)

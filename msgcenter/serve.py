@@ -6,6 +6,7 @@ import asyncio
 import signal
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -41,13 +42,8 @@ def installed_version() -> str:
 
 def check_layout() -> None:
     """The three packages must come from one place: another distribution is also called `adapters`. Raises RuntimeError."""
-    import adapters
-    import msgcenter
-    import protocols
-
-    homes = {
-        Path(str(module.__file__)).parent.parent for module in (adapters, msgcenter, protocols)
-    }
+    found = [find_spec(name) for name in ("adapters", "msgcenter", "protocols")]
+    homes = {Path(spec.origin).parent.parent if spec and spec.origin else Path() for spec in found}
     if len(homes) != 1:
         places = ", ".join(sorted(str(home) for home in homes))
         raise RuntimeError(

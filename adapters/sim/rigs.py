@@ -236,9 +236,8 @@ class SmsRig:
         far.faults.refuse["139"] = 13
         await far.start()
         try:
-            settings = SmsSettings.model_validate(
-                {**self.settings(), "port": far.port, "secret": Secret("sandbox")}
-            )
+            known = {"port": far.port, "secret": Secret(options.secret)}
+            settings = SmsSettings.model_validate(self.settings() | known)
             adapter = Sms(settings, port)
             async with kept(adapter):
                 yield _SmsRunning(adapter, far)

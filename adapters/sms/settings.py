@@ -34,8 +34,12 @@ class SmsSettings(BaseModel):
     """Unanswered messages on one connection."""
     rate: float = Field(default=0.0, ge=0.0)
     """Parts a second over all connections of this process; 0 = no bound here."""
-    response_timeout_s: float = Field(default=60.0, gt=0)
+    response_timeout_s: float = Field(default=15.0, gt=0)
     """T: after it the outcome is unknown; nothing is sent again."""
+    queue_s: float = Field(default=10.0, gt=0)
+    """How long a message may wait to be written (for the window, another connection, a reconnect)
+    before it is given back. Keep the sum with `response_timeout_s` below the channel's
+    `send_timeout`: what that cuts off is unknown as a whole, written or not."""
     active_test_s: float = Field(default=30.0, gt=0)
     """C: silence before an active test."""
     active_test_timeout_s: float = Field(default=10.0, gt=0)

@@ -54,7 +54,8 @@ class Session(asyncio.Protocol):
     # --- asyncio ---
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's does not inherit from it
+        # uvloop's transports are none of asyncio's classes, only alike.
+        self._transport = cast(asyncio.Transport, transport)
         self.number = self._smsc.admit(self)
         if self._smsc.faults.down:
             self.cut()

@@ -119,11 +119,14 @@ class RabbitBus:
             await lease.give_back()
 
     async def release(self, queue: Queue) -> None:
+        await self._release(queue, in_order=single_active(queue))
+
+    async def _release(self, queue: Queue, *, in_order: bool) -> None:
         consumer = self._consumers.pop(queue.name, None)
         if consumer is not None:
             self._stopping = {c for c in self._stopping if c.attached}
             self._stopping.add(consumer)
-            await consumer.stop()
+            await consumer.stop(in_order=in_order)
 
     async def depths(self, queues: Sequence[Queue]) -> dict[str, Depth]:
         """`ready` includes what this process fetched ahead; `leased` is its own leases alone."""
@@ -145,7 +148,7 @@ class RabbitBus:
 
     async def purge(self, queue: Queue) -> int:
         self._started()
-        await self.release(queue)  # or frames on their way to us would be missed
+        await self._release(queue, in_order=False)  # or what is fetched would be missed
         async with self._channel() as channel:
             ok = await call(channel.queue_purge(self._names.queue(queue)))
         return ok.message_count or 0

@@ -26,6 +26,8 @@ from msgcenter.clock import Clock, Random
 
 log = logging.getLogger(__name__)
 
+#: A channel that lasted this many seconds was a good one: the next is asked for without delay.
+STEADY = 1.0
 #: A tag is the channel's generation above the broker's delivery tag.
 _TAG_BITS = 48
 _TAG_MASK = (1 << _TAG_BITS) - 1
@@ -86,6 +88,7 @@ class Consumer:
         self._generation = 0
         self._channel: AbstractChannel | None = None
         self._stopped = False
+        self._in_order = False
         self._cancelled = False  # at the broker: what is returned before comes straight back
         self._task = asyncio.create_task(self._run(), name=f"amqp consume {name}")
 
@@ -112,6 +115,8 @@ class Consumer:
                     while not self.buffer and not self._stopped:
                         self._wake.clear()
                         await self._wake.wait()
+        if self._stopped:
+            return []
         if not self.buffer and self.problem:
             raise BusError(f"queue {self.name}: {self.problem}")
         return [self.buffer.popleft() for _ in range(min(max_batch, len(self.buffer)))]
@@ -150,19 +155,30 @@ class Consumer:
         elif again:
             self.buffer = deque(sorted([*again, *self.buffer], key=lambda d: d.tag))
             self._wake.set()
+            self._settled()
 
     def rebuild(self, reason: str) -> None:
         """Drop the channel and take a new one; all that was not settled comes again."""
         log.warning("consumer of %s rebuilt: %s", self.name, reason)
         self._rebuild.set()
 
-    async def stop(self) -> None:
-        """Return what is not leased; the channel stays until the leases are settled."""
+    async def stop(self, *, in_order: bool) -> None:
+        """Return what is not leased; the channel stays until the leases are settled.
+
+        `in_order`: return nothing before that, then all at once. When a consumer is cancelled the
+        broker passes the queue on to the next, which would get later frames before the returned.
+        """
         self._stopped = True
+        self._in_order = in_order
         self._wake.set()
         channel = self._channel
         if channel is None:
             self._task.cancel()
+            return
+        if in_order:
+            self._settled()
+            if self._idle.is_set():
+                await asyncio.wait((self._task,))
             return
         with suppress(BusError, AMQPChannelError):
             await call(channel.basic_cancel(_CONSUMER))
@@ -193,7 +209,7 @@ class Consumer:
         self._settled()
 
     def _settled(self) -> None:
-        if self._stopped and not self._outstanding:
+        if self._stopped and not (self.leased if self._in_order else self._outstanding):
             self._idle.set()
 
     async def _run(self) -> None:
@@ -215,7 +231,7 @@ class Consumer:
                 log.warning("consumer of %s: %s", self.name, error)
             if self._stopped:
                 return
-            if self._clock.monotonic() - began > LAST:
+            if self._clock.monotonic() - began > STEADY:
                 pause = FIRST
             await self._clock.sleep(self._random.uniform(0, pause))
             pause = min(pause * 2, LAST)
@@ -245,6 +261,9 @@ class Consumer:
                 for wait in waits[1:]:
                     wait.cancel()
         finally:
+            # Frames that the library still has in hand belong to no channel from here on: their
+            # tags would settle other frames on the next one.
+            self._generation += 1
             self._channel = None
             self.buffer.clear()
             self._outstanding.clear()

@@ -12,6 +12,10 @@ import pytest
 
 from msgcenter.bus import BusBlocked, BusError
 from msgcenter.state import Accepted, StateError
+from msgcenter.status import Meta
+from protocols.address import Address
+from protocols.envelope import Envelope
+from protocols.payload import Text
 from tests.unit.api.parts import Parts, message, text_of
 
 
@@ -339,3 +343,24 @@ async def test_a_backlog_has_an_end(parts: Parts) -> None:
     answers = await asyncio.gather(*waiting)
     accepted = sum(body["accepted"] for status, body, _ in answers if status == 202)
     assert accepted == len(parts.bus.envelopes)
+
+
+def test_the_short_way_to_meta_is_the_long_way() -> None:
+    envelope = Envelope(
+        "msg_1",
+        "crm",
+        Address("tel", "+8613800138000"),
+        "care",
+        4,
+        Text("x"),
+        5,
+        channels=("sms", "push"),
+        order_key="k",
+        not_before=6,
+        expires_at=7,
+        campaign="c",
+        reference="r",
+        account="a",
+    )
+    assert Meta.packed(envelope) == Meta.of(envelope).pack()
+    assert Meta.unpack(Meta.packed(envelope)) == Meta.of(envelope)

@@ -129,7 +129,6 @@ def _taken(error: OSError, port: int, option: str) -> OSError:
     if error.errno != errno.EADDRINUSE:
         return error
     return PortTaken(
-        error.errno,
         f"port {port} is taken by another program: stop it, or choose another with {option}, "
         f'for example: make run ARGS="{option} {port + 1000}"',
     )

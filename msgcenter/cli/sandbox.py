@@ -128,7 +128,9 @@ def _tell_what_next(box: Box, story: Story, shown: Path) -> None:
     story.line("It stays up until Ctrl-C. Try:", "bold")
     for line in hints(box.url, box.journals.url, shown / "sandbox.key"):
         story.line(f"  {line}")
-    story.line("Numbers that begin with 139000 are refused by the carrier, 139001 are switched off.")
+    story.line(
+        "Numbers that begin with 139000 are refused by the carrier, 139001 are switched off."
+    )
 
 
 def hints(url: str, sim_url: str, key: Path) -> list[str]:

@@ -132,4 +132,3 @@ def _taken(error: OSError, port: int, option: str) -> OSError:
         f"port {port} is taken by another program: stop it, or choose another with {option}, "
         f'for example: make run ARGS="{option} {port + 1000}"',
     )
-

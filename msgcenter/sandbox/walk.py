@@ -132,7 +132,9 @@ async def later(scene: Scene) -> None:
         (datetime.fromisoformat(shown[0]["time"]) - at).total_seconds() if len(shown) == 1 else -1.0
     )
     story.claim(
-        f"the first reached its handset {late:.1f} s after its time, not before", 0 <= late < 5, shown
+        f"the first reached its handset {late:.1f} s after its time, not before",
+        0 <= late < 5,
+        shown,
     )
     gone = await desk.settled(unwanted)
     story.claim(
@@ -175,9 +177,7 @@ async def customer_writes(scene: Scene) -> None:
 
     events = await desk.until(logged, lambda found: len(found) >= len(texts))
     told = [event["data"]["content"]["text"] for event in events]
-    story.claim(
-        "the event log has all three, in order, the long one joined", told == texts, events
-    )
+    story.claim("the event log has all three, in order, the long one joined", told == texts, events)
     story.claim(
         "they belong to account hotline",
         all(event["data"]["account"] == "hotline" for event in events) and events,

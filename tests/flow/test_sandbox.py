@@ -18,6 +18,7 @@ import pytest
 from rich.console import Console
 
 from msgcenter.clock import SystemClock, system_random
+from msgcenter.sandbox import desk as desks
 from msgcenter.sandbox import walk as walking
 from msgcenter.sandbox.folder import TEMPLATES, Folder
 from msgcenter.sandbox.story import Story
@@ -148,8 +149,11 @@ def test_the_journals_answer_plainly(sandbox: Sandbox) -> None:
         assert words in json.load(refused.value)["detail"]
 
 
-async def test_a_claim_that_is_not_so_fails_the_walk(sandbox: Sandbox, tmp_path: Path) -> None:
+async def test_a_claim_that_is_not_so_fails_the_walk(
+    sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The same scenes against the same product, but with a key that nobody knows."""
+    monkeypatch.setattr(desks, "PATIENCE_S", 0.2)
     console = Console(file=(tmp_path / "out").open("w"), highlight=False)
     story = Story(console)
     good = await walking.walk(

@@ -18,8 +18,18 @@ import aiohttp
 from msgcenter import pipelines
 from msgcenter.adapter import Adapter, Spec, Subscriber
 from msgcenter.archive.sinking import Burying, Quarantine, Sinking
+from msgcenter.backlog import Backlog
 from msgcenter.bus import Bus, Lane, Queue
-from msgcenter.bus.topology import DEAD, INBOUND, INVALID, RECORD, SUBMIT, topology
+from msgcenter.bus.topology import (
+    DEAD,
+    INBOUND,
+    INVALID,
+    RECORD,
+    SUBMIT,
+    lanes_of,
+    out_topic,
+    topology,
+)
 from msgcenter.channel import Channel, Core
 from msgcenter.clock import Clock, IdFactory, Random
 from msgcenter.config import Config
@@ -465,6 +475,10 @@ class App:
             )
             if not same:
                 await self._end_channel(name)
+        for name, channel in old.channels.items():
+            gone = name not in new.channels or not new.channels[name].enabled
+            if channel.enabled and gone:
+                self._return_backlog(name)
         for name, channel in new.channels.items():
             if channel.enabled and name not in self.channels:
                 self._start_channel(name, new)
@@ -476,6 +490,19 @@ class App:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self.live.current.process.drain):
                 await task
+
+    def _return_backlog(self, name: str) -> None:
+        """What waits for a channel that is no longer there goes back to submit, which finds it another one."""
+        backlog = Backlog(
+            name,
+            self.parts.bus,
+            self.parts.store,
+            partitions=self.partitions,
+            log=self.log,
+        )
+        for queue in lanes_of(out_topic(name), self.partitions):
+            worker = self._worker(queue, backlog.handler(queue))
+            self._spawn(f"backlog {queue.name}", worker.run(self._stop))
 
 
 async def _ready() -> bool:

@@ -212,18 +212,18 @@ class Process:
             return known.content
         return "none" if category == CATEGORY else "full"
 
-    def _callback_channel(self, caller: str) -> str:
-        """The enabled channel that delivers events to subscribers, for a caller who has a callback."""
+    def _callback_channel(self, caller: str) -> tuple[str, str] | None:
+        """The enabled channel (and its kind) that delivers events to subscribers, for a caller who has a callback."""
         assert self.live is not None
         config = self.live.current
         known = config.callers.get(caller)
         if known is None or not known.enabled or known.callback is None:
-            return ""
+            return None
         for name, channel in config.channels.items():
             spec = self.adapters[channel.kind].spec
             if channel.enabled and Notice in spec.payloads and spec.schemes == {"caller"}:
-                return name
-        return ""
+                return name, channel.kind
+        return None
 
     async def _serve(self, parts: Parts, app: App) -> None:
         assert self.live is not None

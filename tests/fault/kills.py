@@ -37,10 +37,10 @@ def request(number: int) -> dict[str, Any]:
     }
 
 
-async def post_all(it: Deployment, numbers: Sequence[int], at_once: int = 20) -> dict[str, int]:
-    """Post each message under its own Idempotency-Key until it is accepted: message id -> number."""
+async def post_all(it: Deployment, numbers: Sequence[int], rate: float) -> dict[str, int]:
+    """Post `rate` messages a second, each under its own Idempotency-Key until it is accepted: message id -> number."""
     accepted: dict[str, int] = {}
-    gate = asyncio.Semaphore(at_once)
+    gate = asyncio.Semaphore(50)
 
     async def one(http: aiohttp.ClientSession, number: int) -> None:
         async with gate:
@@ -61,7 +61,11 @@ async def post_all(it: Deployment, numbers: Sequence[int], at_once: int = 20) ->
                 await asyncio.sleep(0.1)
 
     async with it.session() as http:
-        await asyncio.gather(*(one(http, number) for number in numbers))
+        tasks = []
+        for number in numbers:
+            tasks.append(asyncio.create_task(one(http, number)))
+            await asyncio.sleep(1 / rate)
+        await asyncio.gather(*tasks)
     return accepted
 
 
@@ -131,7 +135,9 @@ async def run(
     seconds: float = 90.0,
 ) -> Counted:
     """Post, kill, wait, count. Asserts what must hold: nothing lost, nothing twice that is not marked."""
-    posting = asyncio.create_task(post_all(it, range(count)))
+    # spread over the kills, so that each of them meets messages at every hop
+    lasting = len(kills) * (pause[0] + pause[1]) / 2 + 1
+    posting = asyncio.create_task(post_all(it, range(count), count / lasting))
     await killing(kills, rng, pause)
     accepted = await posting
     assert len(accepted) == len(set(accepted.values())) == count

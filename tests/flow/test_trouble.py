@@ -19,20 +19,27 @@ from tests.flow.deployment import ALL, SPLIT, Deployment, Servers, deployed, eve
 from tests.servers import RabbitNode
 
 
-async def flap(it: Deployment, times: int, down: float, up: float) -> None:
-    """Cut the link and refuse new ones for a while, again and again; what the gateway took is answered before the cut."""
+async def flap(it: Deployment, times: int, down: float, up: float, *, cable: bool) -> None:
+    """End the link and refuse new ones for a while, again and again: by TERMINATE, or like a pulled cable."""
     for _ in range(times):
         it.smsc.faults.down = True
-        it.smsc.unplug(flush=True)
+        if cable:
+            it.smsc.unplug(flush=True)
+        else:
+            it.smsc.terminate()
         await asyncio.sleep(down)
         it.smsc.faults.down = False
         await asyncio.sleep(up)
 
 
-async def flapping(it: Deployment, count: int, times: int) -> Counter[str]:
-    """Marketing messages under a flapping link: each arrives once; what is Unknown did leave; none is dead."""
+async def flapping(it: Deployment, count: int, times: int, *, cable: bool) -> Counter[str]:
+    """Marketing messages under a flapping link: none is sent twice, none is dead-lettered.
+
+    By TERMINATE every message arrives and is delivered. A pulled cable may take what was on the wire (at most the windows
+    of its connections): that is Unknown, and nobody can know better; nothing else may be.
+    """
     it.smsc.faults.response_delay = 0.01
-    flaps = asyncio.create_task(flap(it, times, 0.15, 0.35))
+    flaps = asyncio.create_task(flap(it, times, 0.15, 0.35, cable=cable))
     async with it.session() as http:
         ids: list[str] = []
         for start in range(0, count, 500):
@@ -48,20 +55,21 @@ async def flapping(it: Deployment, count: int, times: int) -> Counter[str]:
         async with http.get("/v1/dead-letters") as answer:
             assert (await answer.json())["items"] == []
     arrived = Counter(submit[0] for submit in it.smsc.submits)
+    statuses = Counter(view["status"] for view in views.values())
     assert all(n == 1 for n in arrived.values()), arrived.most_common(3)
+    assert set(statuses) <= ({"delivered", "unknown"} if cable else {"delivered"}), statuses
     for view in views.values():
-        if view["status"] == "unknown":
-            assert arrived[view["to"].removeprefix("tel:+86")] == 1, f"Unknown, but never left: {view}"
-        else:
-            assert view["status"] == "delivered", view
-    assert len(arrived) == count
-    return Counter(view["status"] for view in views.values())
+        if view["status"] == "delivered":
+            assert arrived[view["to"].removeprefix("tel:+86")] == 1, view
+    assert statuses["unknown"] <= times * 2 * 16, statuses
+    return statuses
 
 
 @pytest.mark.timeout(240)
-async def test_a_flapping_link(tmp_path: Path) -> None:
+@pytest.mark.parametrize("cable", [False, True], ids=["terminate", "cable"])
+async def test_a_flapping_link(tmp_path: Path, cable: bool) -> None:
     async with deployed(tmp_path, Servers()) as it:
-        await flapping(it, 300, 5)
+        await flapping(it, 300, 5, cable=cable)
 
 
 @pytest.mark.timeout(240)
@@ -103,7 +111,9 @@ async def test_broker_down_is_503_and_memory_alarm_is_bounded(
 
             # memory alarm: refused, bounded, and back by itself
             api = psutil.Process(it.processes["api"].pid)
-            await asyncio.to_thread(own_rabbit.ctl, "set_vm_memory_high_watermark", "absolute", "1MB")
+            await asyncio.to_thread(
+                own_rabbit.ctl, "set_vm_memory_high_watermark", "absolute", "1MB"
+            )
             await asyncio.sleep(1)
             before = api.memory_info().rss
             refused.clear()
@@ -114,7 +124,9 @@ async def test_broker_down_is_503_and_memory_alarm_is_bounded(
             await asyncio.to_thread(own_rabbit.ctl, "set_vm_memory_high_watermark", "0.4")
 
             async def all_in() -> bool:
-                codes = await asyncio.gather(*(post(http, n, f"alarm-{n}") for n in range(1000, 1300)))
+                codes = await asyncio.gather(
+                    *(post(http, n, f"alarm-{n}") for n in range(1000, 1300))
+                )
                 return set(codes) == {202}
 
             await eventually(all_in, 60, 0.5)
@@ -131,7 +143,12 @@ async def test_garbage_frames_are_put_aside_and_seen(
     async with deployed(tmp_path, servers, roles=ALL) as it:
         bus = RabbitBus(rabbit_url, SystemClock(), system_random(), prefix=servers.prefix)
         good = msgpack.packb(["e", ["too short"]])
-        bodies = [b"", b"\x01garbage", b"\x02" + msgpack.packb([b"x"]), b"\x01" + msgpack.packb([good])]
+        bodies = [
+            b"",
+            b"\x01garbage",
+            b"\x02" + msgpack.packb([b"x"]),
+            b"\x01" + msgpack.packb([good]),
+        ]
         await bus.publish([Frame("submit", "normal", 0, body, 1) for body in bodies])
         await bus.close()
         store = it.store()

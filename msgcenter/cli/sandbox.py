@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import signal
 import sys
 from pathlib import Path
@@ -37,9 +38,10 @@ def sandbox(
     ] = 8081,
 ) -> None:
     """Run the product with simulated far ends, tell what it does, and stay up until Ctrl-C."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a story told line by line, in any locale
+        sys.stdout.reconfigure(line_buffering=True, errors="replace")
     console = Console(file=sys.stdout, highlight=False)
     console.print("[bold]msgcenter sandbox[/]: the whole product, its far ends simulated")
-    sys.stdout.flush()
     from msgcenter import log as logs
     from msgcenter.cli.config import EX_CONFIG
     from msgcenter.cli.serve import use_uvloop

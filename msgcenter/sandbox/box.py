@@ -24,8 +24,8 @@ REFUSED, ABSENT = "139000", "139001"
 _SMSC_FAULTS = {"refuse": {REFUSED: 13}, "stat_by_number": {ABSENT: "UNDELIV"}}
 
 
-class PortTaken(OSError):
-    """A port somebody else listens on; the text says what to do."""
+class CannotStart(OSError):
+    """Something is in the way; the text says what, and what to do."""
 
 
 class Box:
@@ -47,7 +47,7 @@ class Box:
         return f"http://127.0.0.1:{self.process.port}"
 
     async def start(self) -> None:
-        """Far ends first, then the product. Raises PortTaken, ConfigErrors, DataFolderBusy, BusError, StateError, StoreError, OSError."""
+        """Far ends first, then the product. Raises CannotStart, ConfigErrors, DataFolderBusy, BusError, StateError, StoreError, OSError."""
         lock_folder(self.folder.data).close()  # before a file of a running sandbox is touched
         self.folder.prepare()
         ports = self.folder.ports()
@@ -91,6 +91,11 @@ class Box:
         """The key of the last run while it is good, else a new one."""
         assert process.parts is not None and process.live is not None
         store, config = process.parts.store, process.live.current
+        if CALLER not in config.callers:
+            raise CannotStart(
+                f"{self.folder.config}/callers.yaml has no caller {CALLER}, as whom the walk-through acts: "
+                "put it back, or use another folder (--data)"
+            )
         self.key = self.folder.read_key()
         parts = read_key(self.key)
         known = await store.find_key(parts[0]) if parts else None
@@ -128,7 +133,7 @@ async def _started(name: str, options: Mapping[str, Any], port: int) -> Simulato
 def _taken(error: OSError, port: int, option: str) -> OSError:
     if error.errno != errno.EADDRINUSE:
         return error
-    return PortTaken(
+    return CannotStart(
         f"port {port} is taken by another program: stop it, or choose another with {option}, "
         f'for example: make run ARGS="{option} {port + 1000}"',
     )

@@ -298,7 +298,8 @@ async def numbers(scene: Scene) -> None:
 
     status = await desk.until(look, idle)
     up = {channel["name"]: channel["health"] for channel in status["channels"]}
-    story.say(f"channels {up}, held {status['held']['count']}, dead {status['dead']}")
+    links = ", ".join(f"{name} {health}" for name, health in up.items())
+    story.say(f"{links}; held {status['held']['count']}; dead {status['dead']}")
     story.claim(
         "every channel is up", set(up.values()) == {"up"} and status["ready"] is True, status
     )

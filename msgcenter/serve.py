@@ -18,7 +18,7 @@ from msgcenter.adapter import Adapter
 from msgcenter.api.app import build_app
 from msgcenter.api.auth import pepper_of
 from msgcenter.api.deps import ChannelHealth, Deps
-from msgcenter.app import App, DataFolderBusy, Parts, installed_adapters, open_parts
+from msgcenter.app import App, installed_adapters
 from msgcenter.archive.callbacks_sink import CATEGORY, CallbacksSink
 from msgcenter.archive.sinks import Sinks
 from msgcenter.bus import BusError
@@ -27,6 +27,7 @@ from msgcenter.config import Config, load
 from msgcenter.gauges import Gauges
 from msgcenter.live import Live, live_config
 from msgcenter.metrics import Metrics
+from msgcenter.parts import DataFolderBusy, Parts, open_parts
 from msgcenter.state import StateError
 from msgcenter.store import ContentMode, StoreError
 from protocols.payload import Notice
@@ -271,6 +272,6 @@ class Process:
         if self.app is None:
             return {}
         return {
-            name: ChannelHealth("up" if channel.up else "down", channel.detail)
+            name: ChannelHealth("up" if channel.up else "down", channel.detail, channel.links_up)
             for name, channel in self.app.channels.items()
         }

@@ -10,8 +10,8 @@ from typing import Any
 
 from msgcenter.api.auth import pepper_of, read_key
 from msgcenter.api.keys import create_key
-from msgcenter.app import lock_folder
 from msgcenter.journals import JournalServer
+from msgcenter.parts import lock_folder
 from msgcenter.sandbox.folder import Folder
 from msgcenter.serve import Process
 from msgcenter.simulator import Journal, Simulator

@@ -46,10 +46,11 @@ def test_the_command_line_alone_is_enough(tmp_path: Path, protocol: str) -> None
     config = tmp_path / "config"
     config.mkdir()
     (config / "channels.yaml").write_text(
-        "sms:\n  kind: sms\n  settings: {protocol: %s, host: 127.0.0.1, port: %d, account: '901234',"
+        "sms:\n  kind: sms\n  settings:\n"
+        f"    {{protocol: {protocol}, host: 127.0.0.1, port: {smsc_port}, account: '901234',"
         " src: '1069', secret: '${env:SMS_SECRET}'}\n"
         "platform:\n  kind: platform\n"
-        "  settings: {egress: {allow: [127.0.0.0/8], https_only: false}}\n" % (protocol, smsc_port)
+        "  settings: {egress: {allow: [127.0.0.0/8], https_only: false}}\n"
     )
     (config / "callers.yaml").write_text(
         "crm:\n  scopes: [send, read]\n  categories: ['*']\n  callback:"

@@ -552,7 +552,7 @@ def test_on_uvloop_a_link_works_and_a_dead_gateway_leaves_nothing_to_wait_for() 
         async with world() as it:
             assert isinstance(await it.one(sms(1)), Sent)
             await it.far.stop()
-            await asyncio.sleep(0.5)  # some connects fail: uvloop makes their protocols all the same
+            await asyncio.sleep(0.5)  # connects fail; uvloop makes their protocols all the same
             async with asyncio.timeout(1):
                 await it.adapter.drain()
 

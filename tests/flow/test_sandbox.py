@@ -196,3 +196,40 @@ def test_an_interrupted_walk_through_leaves_no_bad_edit(tmp_path: Path) -> None:
     folder.prepare()
     assert policy.read_text() == good
     assert not (folder.config / "policy.yaml.kept").exists()
+
+
+def test_the_status_screen_names_a_refused_edit_and_forgets_a_healed_one(sandbox: Sandbox) -> None:
+    def screen() -> str:
+        done = subprocess.run(
+            [*COMMAND, "status", "--url", f"http://127.0.0.1:{sandbox.port}"],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=True,
+            env={
+                "PATH": "/usr/bin:/bin",
+                **ENVIRONMENT,
+                "MSGCENTER_KEY": (sandbox.data / "sandbox.key").read_text().strip(),
+            },
+        )
+        return done.stdout
+
+    def until(right: bool) -> str:
+        deadline = time.monotonic() + 15
+        while True:
+            seen = screen()
+            if ("was refused" in seen) is right or time.monotonic() > deadline:
+                return seen
+
+    routes = sandbox.data / "config" / "routes.yaml"
+    good = routes.read_text()
+    routes.write_text("routes: [{kind: sms, chanel: sms-sandbox}]\n")
+    try:
+        seen = until(True)
+    finally:
+        routes.write_text(good)
+    assert "the last edit of the configuration was refused" in seen
+    assert "routes.yaml:1:" in seen
+    assert "did you mean `channel`?" in seen
+    assert "was refused" not in until(False)
+    assert re.search(r"sms-sandbox +sms +up +2", seen)

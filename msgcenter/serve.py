@@ -21,13 +21,15 @@ from msgcenter.api.deps import ChannelHealth, Deps
 from msgcenter.app import App, installed_adapters
 from msgcenter.archive.callbacks_sink import CATEGORY, CallbacksSink
 from msgcenter.archive.sinks import Sinks
+from msgcenter.bus import BusError
 from msgcenter.clock import Clock, Random, SystemClock, system_random
 from msgcenter.config import Config, load
 from msgcenter.gauges import Gauges
 from msgcenter.live import Live, live_config
 from msgcenter.metrics import Metrics
-from msgcenter.parts import Parts, open_parts
-from msgcenter.store import ContentMode
+from msgcenter.parts import DataFolderBusy, Parts, open_parts
+from msgcenter.state import StateError
+from msgcenter.store import ContentMode, StoreError
 from protocols.payload import Notice
 
 
@@ -49,6 +51,10 @@ def check_layout() -> None:
             f"adapters, msgcenter and protocols come from different places ({places}); "
             "uninstall the other distribution called `adapters`, or use a virtual environment of its own"
         )
+
+
+#: What `Process.start` raises when something outside is not as it should be; the text says what.
+CANNOT_START = (DataFolderBusy, BusError, StateError, StoreError, OSError)
 
 
 class Process:
@@ -237,6 +243,7 @@ class Process:
             env=process.api.env,
             version=installed_version(),
             health=self._health,
+            last_reload=self._last_reload,
             pressure=parts.bus.healthy,
             draining=lambda: self._draining,
             queues=app.queues,
@@ -248,10 +255,23 @@ class Process:
         assert site._server is not None
         self.port = site._server.sockets[0].getsockname()[1]  # type: ignore[attr-defined]
 
+    def _last_reload(self) -> dict[str, Any]:
+        assert self.live is not None
+        last = self.live.last
+        told: dict[str, Any] = {"result": last.result}
+        if last.problems:
+            told["problems"] = [
+                {"at": str(p.mark), "path": p.path, "message": p.message, "remedy": p.remedy}
+                for p in last.problems
+            ]
+        if last.detail:
+            told["detail"] = last.detail
+        return told
+
     def _health(self) -> dict[str, ChannelHealth]:
         if self.app is None:
             return {}
         return {
-            name: ChannelHealth("up" if channel.up else "down", channel.detail)
+            name: ChannelHealth("up" if channel.up else "down", channel.detail, channel.links_up)
             for name, channel in self.app.channels.items()
         }

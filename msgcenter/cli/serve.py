@@ -12,14 +12,10 @@ from typing import Annotated
 import typer
 
 from msgcenter import log as logs
-from msgcenter.bus import BusError
 from msgcenter.cli.config import EX_CONFIG, folder_of
 from msgcenter.clock import SystemClock
 from msgcenter.config import ConfigErrors
-from msgcenter.parts import DataFolderBusy
-from msgcenter.serve import Process
-from msgcenter.state import StateError
-from msgcenter.store import StoreError
+from msgcenter.serve import CANNOT_START, Process
 
 EX_UNAVAILABLE = 69
 
@@ -71,7 +67,7 @@ def run(folder: Path | None, env: dict[str, str]) -> int:
     rare_collections()
     try:
         asyncio.run(process.run_until_signalled())
-    except (DataFolderBusy, BusError, StateError, StoreError, OSError) as error:
+    except CANNOT_START as error:
         process.log.error("cannot_start", error=str(error), kind=type(error).__name__)
         return EX_UNAVAILABLE
     return 0

@@ -15,6 +15,7 @@ import aiohttp
 from pydantic import BaseModel
 
 from msgcenter.clock import Clock, Random
+from msgcenter.config.values import Secret
 from msgcenter.config.values import Duration, Secret, SecretUrl, Size, Strict, fault
 from protocols.address import Address
 from protocols.envelope import Envelope

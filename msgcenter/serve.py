@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import secrets
 import signal
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -17,6 +15,7 @@ from prometheus_client import CollectorRegistry
 from msgcenter import log as logs
 from msgcenter.adapter import Adapter
 from msgcenter.api.app import build_app
+from msgcenter.api.auth import pepper_of
 from msgcenter.api.deps import ChannelHealth, Deps
 from msgcenter.app import App, Parts, installed_adapters, open_parts
 from msgcenter.archive.callbacks_sink import CATEGORY, CallbacksSink
@@ -36,25 +35,6 @@ def installed_version() -> str:
         return version("msgcenter")
     except PackageNotFoundError:
         return "0"
-
-
-def pepper_of(config: Config, data: Path) -> bytes:
-    """What keys the hashes of API keys: from the configuration, else a file of the data folder made at the first start."""
-    if config.process.api.pepper is not None:
-        return config.process.api.pepper.reveal().encode()
-    path = data / "pepper"
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        made = secrets.token_bytes(32)
-        data.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            os.write(descriptor, made)
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        return made
 
 
 def check_layout() -> None:
@@ -256,7 +236,7 @@ class Process:
             ids=app.ids,
             metrics=self.metrics,
             specs={kind: adapter.spec for kind, adapter in self.adapters.items()},
-            pepper=pepper_of(self.config, process.data),
+            pepper=pepper_of(self.config),
             env=process.api.env,
             version=installed_version(),
             health=self._health,

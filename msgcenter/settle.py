@@ -18,7 +18,7 @@ from msgcenter.bus.topology import DEAD, INBOUND, SUBMIT, lane_of, out_topic, pl
 from msgcenter.clock import Clock, Random
 from msgcenter.metrics import Metrics
 from msgcenter.pipeline import Item
-from msgcenter.policy.retry import GiveUp, RetryRule, next_try
+from msgcenter.policy.retry import GiveUp, RetryRule, counts, next_try
 from msgcenter.state import Conclude, Concluded, Evidence, Mark, State, StateError
 from msgcenter.store import DueRow
 from protocols import wire
@@ -267,7 +267,7 @@ class Settle:
                 verdict = next_try(rule, envelope, outcome, self._clock.now_ms(), self._rng)
                 # A stored Retry had budget when it was concluded; if time ran out since, the next pass will say so.
                 wait = outcome.after if isinstance(verdict, GiveUp) else verdict
-                self._again(envelope.again(counts=True), wait, out)
+                self._again(envelope.again(counts=counts(outcome)), wait, out)
             case Unknown():
                 resend = self._resend(envelope)
                 if resend is not None:

@@ -73,6 +73,27 @@ class Meta:
             envelope.channels,
         )
 
+    @staticmethod
+    def packed(envelope: Envelope) -> bytes:
+        """`Meta.of(envelope).pack()` without the detour: it is done for every message that comes in."""
+        to, channels = envelope.to, envelope.channels
+        return _PACK(  # type: ignore[no-any-return]
+            (
+                envelope.caller,
+                envelope.category,
+                envelope.created_at,
+                envelope.expires_at,
+                envelope.reference,
+                envelope.order_key,
+                channels[0] if channels else "",
+                f"{to.scheme}:{to.value}",
+                envelope.not_before,
+                envelope.campaign,
+                envelope.account,
+                channels,
+            )
+        )
+
     @classmethod
     def unpack(cls, data: bytes) -> Meta:
         """Empty bytes (a message accepted while State was away) give an empty Meta."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from random import Random
 
 import aiohttp
@@ -73,10 +74,9 @@ class FakePort:
         async with asyncio.timeout(seconds):
             while not done():
                 self._changed.clear()
-                try:
-                    await asyncio.wait_for(self._changed.wait(), 0.02)
-                except TimeoutError:
-                    continue
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(0.02):
+                        await self._changed.wait()
 
     async def close(self) -> None:
         if self._http is not None:

@@ -15,7 +15,7 @@ from adapters.platform import Platform, PlatformSettings
 from adapters.sim.platform import PlatformOptions, PlatformSim
 from adapters.sim.smsc import Options, Smsc
 from adapters.sms import Sms, SmsSettings
-from msgcenter.adapter import Dispatch, Port, Subscriber
+from msgcenter.adapter import Dispatch, Port, Secret, Subscriber
 from msgcenter.rig import kept
 from msgcenter.simulator import Journal
 from protocols.address import Address
@@ -221,7 +221,7 @@ class SmsRig:
             "host": "127.0.0.1",
             "port": 7890,
             "account": "901234",
-            "secret": "sandbox",
+            "secret": "${env:SMS_SECRET}",
             "src": "106900001",
             "connections": 2,
             "response_timeout_s": 1.0,
@@ -236,7 +236,8 @@ class SmsRig:
         far.faults.refuse["139"] = 13
         await far.start()
         try:
-            settings = SmsSettings.model_validate({**self.settings(), "port": far.port})
+            known = {"port": far.port, "secret": Secret(options.secret)}
+            settings = SmsSettings.model_validate(self.settings() | known)
             adapter = Sms(settings, port)
             async with kept(adapter):
                 yield _SmsRunning(adapter, far)

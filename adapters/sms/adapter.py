@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from adapters.sms.connection import Connection, Pace
 from adapters.sms.inbox import Inbox
 from adapters.sms.numbers import sender_digits, to_carrier
-from adapters.sms.outgoing import NOT_HANDED_OVER, Batch, Outgoing
+from adapters.sms.outgoing import Batch, Outgoing
 from adapters.sms.settings import SmsSettings
 from msgcenter.adapter import (
     Adapter,
@@ -23,7 +23,6 @@ from msgcenter.adapter import (
     Malformed,
     Port,
     Rejected,
-    Retry,
     Spec,
     Unreachable,
 )
@@ -87,33 +86,61 @@ class Sms(Adapter):
     async def deliver(self, batch: Sequence[Dispatch]) -> list[Outcome]:
         """Write the batch on one connection, in order, and wait for every answer.
 
-        Raises Unreachable when no connection is logged in, or when the one chosen was lost before a
-        byte of the batch was written.
+        What the loss of a connection left unwritten goes over another, within `queue_s`. Raises
+        Unreachable when none is logged in, or when the one chosen was lost before a byte of the
+        batch was written.
         """
         connection = self._pick()
         if connection is None:
             raise Unreachable("sms: draining" if self._draining else "sms: no connection is up")
         outcomes: list[Outcome | None] = [None] * len(batch)
-        messages = []
+        todo: dict[int, Sequence[p.Submit]] = {}
         for index, item in enumerate(batch):
             try:
-                messages.append(Outgoing(index, self._submits(item)))
+                todo[index] = self._submits(item)
             except Malformed as error:
                 outcomes[index] = Rejected("message", str(error), "malformed")
-        if messages:
-            work = Batch(messages, asyncio.get_running_loop())
-            connection.send(messages)
-            try:
-                await work.done
-            finally:
-                for message in messages:  # only after a cancellation is there anything to give back
-                    message.give_back("cancelled")
+        until = self.port.clock.monotonic() + self.settings.queue_s
+        while todo and connection is not None:
+            messages = [Outgoing(index, submits) for index, submits in todo.items()]
+            await self._send(connection, messages, until)
             for message in messages:
                 outcomes[message.index] = message.outcome
-        answer = [outcome for outcome in outcomes if outcome is not None]
-        if all(isinstance(one, Retry) and one.code == NOT_HANDED_OVER for one in answer):
-            raise Unreachable("sms: the connection was lost before anything was written")
-        return answer
+                if not message.given_back:
+                    del todo[message.index]
+            if len(todo) == len(batch):
+                break  # nothing has left: the whole batch can come again
+            connection = await self._another(until) if todo else None
+        if len(todo) == len(batch):
+            raise Unreachable("sms: nothing could be written")
+        return [outcome for outcome in outcomes if outcome is not None]
+
+    async def _send(
+        self, connection: Connection, messages: Sequence[Outgoing], until: float
+    ) -> None:
+        """Write and wait for every answer; from `until` on what was not begun is given back."""
+        loop = asyncio.get_running_loop()
+        work = Batch(messages, loop)
+        connection.send(messages)
+        left = max(until - self.port.clock.monotonic(), 0.0)
+        timer = loop.call_later(left, _give_back, messages, "waited too long to be written")
+        try:
+            await work.done
+        finally:
+            timer.cancel()
+            _give_back(messages, "cancelled")  # only after a cancellation is there anything left
+
+    async def _another(self, until: float) -> Connection | None:
+        """A connection for the rest of a batch whose own was lost: waits for one, but not for
+        long.
+        """
+        clock = self.port.clock
+        while not self._draining and clock.monotonic() < until:
+            connection = self._pick()
+            if connection is not None:
+                return connection if connection.answers else None
+            await clock.sleep(0.02)
+        return None
 
     def _pick(self) -> Connection | None:
         if self._draining:
@@ -302,3 +329,8 @@ class Sms(Adapter):
 
     def count(self, what: str) -> None:
         self.counts[what] += 1
+
+
+def _give_back(messages: Sequence[Outgoing], why: str) -> None:
+    for message in messages:
+        message.give_back(why)

@@ -115,6 +115,11 @@ class Connection(asyncio.Protocol):
         return self.link.is_open
 
     @property
+    def answers(self) -> bool:
+        """False once a request has gone unanswered, until one is answered again."""
+        return not self._suspect
+
+    @property
     def load(self) -> int:
         """Messages before it; a connection that does not answer counts as very long."""
         return len(self._queue) + self.link.in_flight + (1_000_000 if self._suspect else 0)
@@ -157,15 +162,15 @@ class Connection(asyncio.Protocol):
     # --- asyncio.Protocol ---
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's transports are none of asyncio's classes, only alike.
+        self._transport = cast(asyncio.Transport, transport)
         # Pause at the first octet the kernel does not take: what is queued here has not left yet.
-        transport.set_write_buffer_limits(high=0)
-        self._poll = _hang_up_poll(transport)
+        self._transport.set_write_buffer_limits(high=0)
+        self._poll = _hang_up_poll(self._transport)
         clock, settings = self._clock, self._settings
         self.link.login(
             settings.account,
-            settings.secret.get_secret_value(),
+            settings.secret.reveal(),
             _timestamp(clock.now_ms()),
             clock.monotonic(),
         )

@@ -69,8 +69,10 @@ class Inbox:
         while True:
             if not self._waiting:
                 self._more.clear()
+                # Not `wait_for`: before Python 3.12 it may swallow the cancellation.
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._more.wait(), 0.5)
+                    async with asyncio.timeout(0.5):
+                        await self._more.wait()
             now = clock.monotonic()
             items: list[Received | Report] = []
             acks: list[Ack] = []

@@ -67,6 +67,11 @@ class Outgoing:
         """Nothing more of it shall be written."""
         return bool(self.refused or self.lost or (self.waiting and not self.accepted))
 
+    @property
+    def given_back(self) -> bool:
+        """Not a byte of it was written, and it may be sent elsewhere."""
+        return isinstance(self.outcome, Retry) and self.outcome.code == NOT_HANDED_OVER
+
     def answered(self, part: int, answer: p.SubmitResp, vendor: Mapping[int, ResultClass]) -> bool:
         """Take one SUBMIT_RESP; True when it asked to slow down."""
         self.in_flight -= 1

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field
 
+from msgcenter.adapter import Secret
 from protocols.cmpp.results import ResultClass
 
 
@@ -21,7 +22,7 @@ class SmsSettings(BaseModel):
     port: int = Field(default=7890, ge=1, le=65535)
     account: str = Field(min_length=1, max_length=6)
     """SP_Id: six digits."""
-    secret: SecretStr
+    secret: Secret
     src: str = Field(pattern=r"^[0-9]{1,21}$")
     """The access number; a message's own account number comes before it."""
     service_id: str = Field(default="", max_length=10)
@@ -33,8 +34,12 @@ class SmsSettings(BaseModel):
     """Unanswered messages on one connection."""
     rate: float = Field(default=0.0, ge=0.0)
     """Parts a second over all connections of this process; 0 = no bound here."""
-    response_timeout_s: float = Field(default=60.0, gt=0)
+    response_timeout_s: float = Field(default=15.0, gt=0)
     """T: after it the outcome is unknown; nothing is sent again."""
+    queue_s: float = Field(default=10.0, gt=0)
+    """How long a message may wait to be written (for the window, another connection, a reconnect)
+    before it is given back. Keep the sum with `response_timeout_s` below the channel's
+    `send_timeout`: what that cuts off is unknown as a whole, written or not."""
     active_test_s: float = Field(default=30.0, gt=0)
     """C: silence before an active test."""
     active_test_timeout_s: float = Field(default=10.0, gt=0)

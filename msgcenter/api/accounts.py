@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from msgcenter.api.models import AccountsView, AccountView
+from msgcenter.api.views import (
+    AccountsView,
+    AccountView,
+)
 from msgcenter.api.web import Call, Param, Route, shown
 
 

@@ -10,15 +10,19 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import os
 import secrets
 import string
 import zlib
 from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from msgcenter.api.problems import Problem
 from msgcenter.clock import ALPHABET, Clock
+from msgcenter.config import Config
 from msgcenter.store import ApiKey, StoreError
 
 FRESH_S = 3.0
@@ -28,6 +32,7 @@ STALE_S = 300.0
 either)."""
 CACHE = 10_000
 KEYID, SECRET, CRC = 10, 43, 6
+LEAST_PEPPER = 16
 _BASE62 = string.digits + string.ascii_letters
 _PREFIX = "mck_"
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="msgcenter"'}
@@ -62,6 +67,39 @@ def make_key(env: str, pepper: bytes) -> tuple[str, str, str]:
     return keyid, head + _base62(zlib.crc32(head.encode()), CRC), hash_secret(pepper, secret)
 
 
+def pepper_of(config: Config) -> bytes:
+    """The configured pepper, else that of the data folder. Raises OSError, ValueError."""
+    given = config.process.api.pepper
+    return load_pepper(config.process.data) if given is None else given.reveal().encode()
+
+
+def load_pepper(data: Path) -> bytes:
+    """The pepper of a data folder, made at first use and readable by its owner only.
+
+    Raises OSError; ValueError when the file is too short to be one.
+    """
+    path = data / "pepper"
+    if not path.exists():
+        data.mkdir(parents=True, exist_ok=True)
+        made = data / f"pepper.{secrets.token_hex(8)}"
+        try:
+            with os.fdopen(
+                os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb"
+            ) as file:
+                file.write(secrets.token_bytes(32))
+                file.flush()
+                os.fsync(file.fileno())
+            # whole or not at all, and the first of two processes wins
+            with suppress(FileExistsError):
+                path.hardlink_to(made)
+        finally:
+            made.unlink(missing_ok=True)
+    pepper = path.read_bytes()
+    if len(pepper) < LEAST_PEPPER:
+        raise ValueError(f"{path} is too short; restore it, or remove it and make new keys")
+    return pepper
+
+
 def read_key(key: str) -> tuple[str, str] | None:
     """(keyid, secret) of a well-formed key, else None."""
     if not key.startswith(_PREFIX) or len(key) > 128 or not key.isascii():
@@ -86,8 +124,8 @@ class Keyring:
     """Recognises keys; remembers look-ups (also of keys that do not exist) for FRESH_S."""
 
     def __init__(self, store: KeyStore, pepper: bytes, clock: Clock, log: Any) -> None:
-        if len(pepper) < 16:
-            raise ValueError("the pepper of API keys must have at least 16 octets")
+        if len(pepper) < LEAST_PEPPER:
+            raise ValueError(f"the pepper of API keys must have at least {LEAST_PEPPER} octets")
         self._store = store
         self._pepper = pepper
         self._clock = clock

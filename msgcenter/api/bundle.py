@@ -207,12 +207,12 @@ class Bundler:
         for parcel in parcels:
             begin = parcel.begin
             if begin is None:
-                items += [Accepted(one.id, Meta.of(one).pack()) for one in parcel.envelopes]
+                items += [Accepted(one.id, Meta.packed(one)) for one in parcel.envelopes]
             else:
                 envelope = parcel.envelopes[0]
                 answer = parcel.answer(envelope) if parcel.answer else b""
                 items.append(
-                    Accepted(envelope.id, Meta.of(envelope).pack(), begin.caller, begin.key, answer)
+                    Accepted(envelope.id, Meta.packed(envelope), begin.caller, begin.key, answer)
                 )
         for remaining in reversed(range(ACCEPTED_TRIES)):
             try:

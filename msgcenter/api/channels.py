@@ -9,7 +9,11 @@ from aiohttp import web
 
 from msgcenter.adapter import Spec
 from msgcenter.api.deps import ChannelHealth, Deps
-from msgcenter.api.models import ChannelView, KindsView, KindView
+from msgcenter.api.views import (
+    ChannelView,
+    KindsView,
+    KindView,
+)
 from msgcenter.api.web import Call, Route, shown
 
 _UNSEEN = ChannelHealth("elsewhere")

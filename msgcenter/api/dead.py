@@ -10,8 +10,13 @@ from dataclasses import replace
 from aiohttp import web
 
 from msgcenter.api.history import CURSOR, LIMIT
-from msgcenter.api.models import DeadsView, DeadView, ReplayManyRequest, ReplayRequest, ReplayView
+from msgcenter.api.models import ReplayManyRequest, ReplayRequest
 from msgcenter.api.problems import Fault, Problem, refused
+from msgcenter.api.views import (
+    DeadsView,
+    DeadView,
+    ReplayView,
+)
 from msgcenter.api.web import Call, Param, Route, shown, when
 from msgcenter.bus import Frame
 from msgcenter.bus.topology import INBOUND, SUBMIT, place

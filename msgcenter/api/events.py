@@ -6,7 +6,10 @@ from __future__ import annotations
 from aiohttp import web
 
 from msgcenter.api.history import LIMIT
-from msgcenter.api.models import EventsView, EventView
+from msgcenter.api.views import (
+    EventsView,
+    EventView,
+)
 from msgcenter.api.waits import MOST_S
 from msgcenter.api.web import Call, Param, Route, shown
 from msgcenter.archive.events_sink import cloud_event

@@ -9,7 +9,11 @@ import platform
 from aiohttp import web
 
 from msgcenter.api.deps import Deps
-from msgcenter.api.models import CheckView, ReadyView, VersionView
+from msgcenter.api.views import (
+    CheckView,
+    ReadyView,
+    VersionView,
+)
 from msgcenter.api.web import Call, Param, Route, respond, shown
 from msgcenter.metrics import CONTENT_TYPE
 from msgcenter.state import StateError

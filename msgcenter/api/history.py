@@ -8,7 +8,9 @@ from typing import Any
 
 from aiohttp import web
 
-from msgcenter.api.models import (
+from msgcenter.api.problems import Fault, Problem, refused
+from msgcenter.api.recipient import read_recipient
+from msgcenter.api.views import (
     DecisionView,
     DeliveryView,
     MessagesView,
@@ -16,8 +18,6 @@ from msgcenter.api.models import (
     PartView,
     TraceView,
 )
-from msgcenter.api.problems import Fault, Problem, refused
-from msgcenter.api.recipient import read_recipient
 from msgcenter.api.waits import MOST_S
 from msgcenter.api.web import Call, Param, Route, shown, when
 from msgcenter.state import Snapshot, StateError

@@ -9,8 +9,12 @@ from collections.abc import Sequence
 from aiohttp import web
 
 from msgcenter.api.auth import make_key
-from msgcenter.api.models import KeyRequest, KeysView, KeyView
+from msgcenter.api.models import KeyRequest
 from msgcenter.api.problems import Fault, Problem, refused
+from msgcenter.api.views import (
+    KeysView,
+    KeyView,
+)
 from msgcenter.api.web import Call, Param, Route, shown, when
 from msgcenter.config import Config
 from msgcenter.store import ApiKey

@@ -11,27 +11,28 @@ from aiohttp import web
 
 from msgcenter.api.accept import Refused
 from msgcenter.api.history import MESSAGE_PROBLEMS, owned
-from msgcenter.api.models import (
-    AcceptedView,
-    BatchRequest,
-    BatchView,
-    MessageRequest,
-)
+from msgcenter.api.models import BatchRequest, MessageRequest
 from msgcenter.api.problems import Fault, Problem, refused
 from msgcenter.api.strict import Invalid, read_item, read_json, read_model
+from msgcenter.api.views import (
+    AcceptedView,
+    BatchView,
+)
 from msgcenter.api.waits import MOST_S
 from msgcenter.api.web import Call, Param, Route, pack_answer, replayed, respond, when
 from msgcenter.bus import Queue
 from msgcenter.bus.topology import SUBMIT, place
 from msgcenter.state import Suppression
 from msgcenter.status import derive
-from msgcenter.store import MessageRow
+from msgcenter.store import MessageRow, Traced
 from protocols.envelope import Envelope
 
 CANCELLED = "cancelled"
 CANCEL_KEPT_S = 3 * 86400.0
 """How much longer than the message's validity a cancellation is remembered."""
 CHUNK = 100
+ARCHIVE_LAG_S = 2.0
+"""How long a message that State knows may take to reach the Store."""
 
 WAIT = Param(
     "wait",
@@ -136,12 +137,24 @@ def _stored_answer(envelope: Envelope) -> bytes:
     return pack_answer(202, _accepted_body(envelope, envelope.id, "accepted"))
 
 
+async def _archived(call: Call, message_id: str) -> Traced | None:
+    """The message from the Store; one that State has heard of may be on its way there (its event can be quicker)."""
+    deps = call.api.deps
+    traced = await deps.store.message(message_id)
+    if traced is None and (await deps.state.get_many([message_id]))[0].exists:
+        deadline = deps.clock.monotonic() + ARCHIVE_LAG_S
+        while traced is None and deps.clock.monotonic() < deadline:
+            await deps.clock.sleep(0.05)
+            traced = await deps.store.message(message_id)
+    return traced
+
+
 async def _replies(call: Call, requests: Iterable[MessageRequest]) -> dict[str, MessageRow]:
     """The inbound messages that are replied to, those of other callers left out."""
     wanted = dict.fromkeys(request.reply_to for request in requests if request.reply_to)
     rows: dict[str, MessageRow] = {}
     for message_id in wanted:
-        traced = await call.api.deps.store.message(message_id)
+        traced = await _archived(call, message_id)
         if (
             traced is not None
             and traced.message.direction == "in"
@@ -261,7 +274,7 @@ def _failed_item(
     if reference:
         out["reference"] = reference
     out["problem"] = problem.document(call.language)
-    return json.dumps(out, ensure_ascii=False).encode()
+    return json.dumps(out, ensure_ascii=False).encode(errors="replace")
 
 
 # -- cancel -------------------------------------------------------------------------------------

@@ -13,9 +13,11 @@ from aiohttp import web
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from msgcenter.api.models import ProblemView
 from msgcenter.api.problems import MEDIA_TYPE, Problem, page
 from msgcenter.api.texts import CODES
+from msgcenter.api.views import (
+    ProblemView,
+)
 from msgcenter.api.web import Call, Route
 
 _REF = "#/components/schemas/{model}"

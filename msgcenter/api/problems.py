@@ -109,7 +109,8 @@ class Problem(Exception):
         headers = {**self.headers, "Content-Language": language, "Cache-Control": "no-store"}
         if self.retry_after is not None:
             headers["Retry-After"] = str(max(1, round(self.retry_after)))
-        body = json.dumps(self.document(language, instance, trace_id), ensure_ascii=False).encode()
+        document = json.dumps(self.document(language, instance, trace_id), ensure_ascii=False)
+        body = document.encode(errors="replace")  # a query may hold half a character
         return web.Response(status=self.status, body=body, content_type=MEDIA_TYPE, headers=headers)
 
 

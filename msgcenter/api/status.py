@@ -6,8 +6,12 @@ from __future__ import annotations
 from aiohttp import web
 
 from msgcenter.api.channels import channel_views
-from msgcenter.api.models import BacklogView, QueueView, StatusView
 from msgcenter.api.problems import Problem
+from msgcenter.api.views import (
+    BacklogView,
+    QueueView,
+    StatusView,
+)
 from msgcenter.api.web import Call, Route, shown, when
 from msgcenter.store import Backlog
 

@@ -23,6 +23,7 @@ from msgcenter.config.problems import did_you_mean
 M = TypeVar("M", bound=Body)
 
 MAX_FAULTS = 200
+_ESCAPED_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _KEYS = re.compile(rb'(?<!\\)"[ \t\r\n]*:')
 
 
@@ -52,13 +53,18 @@ def read_json(body: bytes) -> Any:
     """Any JSON value, exactly: raises Problem for bytes that are not UTF-8 JSON, NaN, a repeated
     key, deep nesting."""
     try:
-        return json.loads(body.decode(), object_pairs_hook=_pairs, parse_constant=_constant)
+        value = json.loads(body.decode(), object_pairs_hook=_pairs, parse_constant=_constant)
+        if _ESCAPED_SURROGATE.search(body):
+            json.dumps(value, ensure_ascii=False).encode()
+        return value
     except RecursionError as error:
         raise Problem("json_too_deep") from error
     except json.JSONDecodeError as error:
         raise Problem(
             "json_invalid", why=f"{error.msg} (line {error.lineno} column {error.colno})"
         ) from error
+    except UnicodeEncodeError as error:
+        raise Problem("json_invalid", why="half of a surrogate pair is no character") from error
     except UnicodeDecodeError as error:
         raise Problem("json_invalid", why=f"not UTF-8 at octet {error.start}") from error
     except ValueError as error:

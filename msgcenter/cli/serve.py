@@ -62,6 +62,7 @@ def run(folder: Path | None, env: dict[str, str]) -> int:
         return EX_CONFIG
     settings = process.config.process.log
     logs.setup(clock, level=settings.level, form=settings.format)
+    process.log = logs.get("msgcenter")
     use_uvloop()
     try:
         asyncio.run(process.run_until_signalled())

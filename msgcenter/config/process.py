@@ -122,6 +122,13 @@ class ApiConfig(Strict):
         default=100, ge=1, le=100, description="most messages in one frame of natural bundling"
     )
 
+    @field_validator("pepper")
+    @classmethod
+    def _pepper_length(cls, value: Secret | None) -> Secret | None:
+        if value is not None and len(value.reveal().encode()) < 16:
+            raise fault("is shorter than 16 characters", "`openssl rand -hex 32` makes a good one")
+        return value
+
     @field_validator("max_body")
     @classmethod
     def _body_bounds(cls, value: int) -> int:

@@ -34,6 +34,12 @@ class GiveUp:
     detail: str
 
 
+def counts(retry: Retry) -> bool:
+    """Whether a try is the message's own: a channel that could not take it (link cut, flow control) is not its fault, so
+    a flapping link never uses up a budget; age and expiry still bound it."""
+    return retry.scope != "channel"
+
+
 def next_try(
     rule: RetryRule, envelope: Envelope, retry: Retry, now_ms: int, rng: Random
 ) -> float | GiveUp:
@@ -42,7 +48,7 @@ def next_try(
     The far end's own `after` is respected when it is longer than the back-off. Jitter of +-20 % keeps a thousand messages
     refused together from coming back together. A try that would fall past the expiry is not made.
     """
-    if envelope.tries + 1 >= rule.max_tries:
+    if counts(retry) and envelope.tries + 1 >= rule.max_tries:
         return GiveUp("retries_exhausted", f"{envelope.tries + 1} tries, the last: {retry.detail}")
     backoff = BACKOFF[min(envelope.tries, len(BACKOFF) - 1)]
     wait = max(retry.after, backoff * rng.uniform(0.8, 1.2))

@@ -22,7 +22,7 @@ import asyncpg
 from sqlalchemy import ColumnElement, Engine, Executable, Row, Select, Table, event, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, InvalidRequestError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -349,8 +349,9 @@ class Database:
                             done.append((future, await work(connection), None))
                     except Exception as error:  # noqa: BLE001 - handed to the caller whose work it was
                         done.append((future, None, error))
-        except (*_AWAY, InvalidRequestError, StoreError) as error:
-            failure = error if not isinstance(error, InvalidRequestError) else OSError(str(error))
+        except Exception as error:  # noqa: BLE001 - handed to everybody in the batch; the loop must go on
+            failure = StoreError(f"{type(error).__name__}: {str(error)[:200]}")
+            failure.__cause__ = error
             done = [(future, None, failure) for _, future in batch]
         for future, result, problem in done:
             if future.done():

@@ -618,6 +618,25 @@ async def test_one_bad_write_spoils_no_other(store: Store) -> None:
     assert (await store.count_due()).count == 2
 
 
+async def test_the_sqlite_writer_outlives_whatever_the_driver_raises(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(f"sqlite:///{tmp_path}/store.db", SystemClock())
+    await store.open()
+    await store.migrate()
+
+    def gone(_self: object) -> None:
+        raise ValueError("no active connection")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("sqlalchemy.ext.asyncio.AsyncEngine.begin", gone)
+        with pytest.raises(StoreError, match="no active connection"):
+            await store.hold([due(1)])
+    await store.hold([due(2)])
+    assert (await store.count_due()).count == 1
+    await store.close()
+
+
 async def test_many_small_writers_never_meet_a_locked_database(store: Store) -> None:
     await asyncio.gather(*(store.hold([due(n)]) for n in range(300)))
     assert (await store.count_due()).count == 300

@@ -5,7 +5,7 @@ one write per read.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from adapters.sim.smsc.outbox import Outgoing
 from protocols.cmpp import pdu as p
@@ -54,8 +54,8 @@ class Session(asyncio.Protocol):
     # --- asyncio ---
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's transports are none of asyncio's classes, only alike.
+        self._transport = cast(asyncio.Transport, transport)
         self.number = self._smsc.admit(self)
         if self._smsc.faults.down:
             self.cut()

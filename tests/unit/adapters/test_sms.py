@@ -18,6 +18,7 @@ from msgcenter.adapter import (
     Malformed,
     Rejected,
     Retry,
+    Secret,
     Sent,
     Unknown,
     Unreachable,
@@ -67,7 +68,7 @@ async def world(protocol: str = "cmpp3", **changes: Any) -> AsyncIterator[World]
     port = FakePort()
     settings = {
         "protocol": protocol, "host": "127.0.0.1", "port": far.port, "account": "901234",
-        "secret": "sandbox", "src": "1069", "response_timeout_s": 0.5, "throttle_s": 0.05,
+        "secret": Secret("sandbox"), "src": "1069", "response_timeout_s": 0.5, "throttle_s": 0.05,
         "reconnect_min_s": 0.02, "reconnect_max_s": 0.2, "login_retry_s": 0.3,
     }  # fmt: skip
     adapter = Sms(SmsSettings.model_validate(settings | changes), port)
@@ -308,6 +309,27 @@ async def test_up_and_down_are_told_and_it_comes_back_by_itself() -> None:
         assert it.said == [True, False, True]
         assert it.port.gauges["links_up"] == 2
         assert isinstance(await it.one(sms(1)), Sent)
+
+
+async def test_the_rest_of_a_batch_goes_over_the_next_connection() -> None:
+    async with world(window=4, gateway={"response_delay": 0.02}, reconnect_min_s=0.3) as it:
+        call = asyncio.create_task(it.deliver([sms(number) for number in range(60)]))
+        await it.port.until(lambda: it.far.received_parts >= 10)
+        it.far.unplug(flush=True)
+        kinds = Counter(type(outcome) for outcome in await call)
+        assert kinds[Sent] + kinds[Unknown] == 60
+        assert kinds[Unknown] <= 4
+        assert max(it.taken().values()) == 1
+
+
+async def test_what_waits_too_long_to_be_written_is_given_back() -> None:
+    async with world(window=1, gateway={"response_delay": 0.1}, queue_s=0.35) as it:
+        outcomes = await it.deliver([sms(number) for number in range(20)])
+        kinds = Counter(type(outcome) for outcome in outcomes)
+        assert kinds[Unknown] == 0
+        assert 3 <= kinds[Sent] <= 6
+        assert sum(it.taken().values()) == kinds[Sent]
+        assert {getattr(one, "code", "") for one in outcomes} == {"", "not_handed_over"}
 
 
 async def test_a_half_open_link_is_found_and_left() -> None:

@@ -10,12 +10,13 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
+from aiohttp import TCPConnector
 from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client import CollectorRegistry
 from pydantic import BaseModel
 
 from msgcenter.adapter import Spec
-from msgcenter.api.app import build_app
+from msgcenter.api.app import API, Api, build_app
 from msgcenter.api.deps import Deps
 from msgcenter.api.keys import create_key
 from msgcenter.bus import BusError, Delivery, Depth, Frame, Lease, Queue
@@ -141,6 +142,16 @@ class MemoryBus:
         return out
 
 
+class Log:
+    """Keeps what was said."""
+
+    def __init__(self) -> None:
+        self.lines: list[tuple[str, str, dict[str, Any]]] = []
+
+    def __getattr__(self, level: str) -> Any:
+        return lambda event, **facts: self.lines.append((level, event, facts))
+
+
 class Live:
     def __init__(self, config: Config) -> None:
         self.current = config
@@ -156,10 +167,12 @@ class Parts:
         self.bus = MemoryBus()
         self.state = MemoryState(self.clock)
         self.store = Store(f"sqlite:///{folder}/store.db", self.clock)
+        self.log = Log()
         self.pressure = ""
         self.leaving = False
         self.client: TestClient[Any, Any]
         self.deps: Deps
+        self.api: Api
         self._keys: dict[str, str] = {}
 
     async def start(self, files: Mapping[str, str] | None = None) -> None:
@@ -191,8 +204,11 @@ class Parts:
             pressure=lambda: self.pressure,
             draining=lambda: self.leaving,
             queues=lambda: [Queue("submit", "normal")],
+            log=self.log,
         )
-        self.client = TestClient(TestServer(build_app(self.deps)))
+        app = build_app(self.deps)
+        self.api = app[API]
+        self.client = TestClient(TestServer(app), connector=TCPConnector(limit=0))
         await self.client.start_server()
 
     async def close(self) -> None:

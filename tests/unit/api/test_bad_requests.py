@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from yarl import URL
 
 from tests.unit.api.parts import Parts, message
 
@@ -247,3 +248,43 @@ async def test_an_error_of_ours_is_a_problem_without_detail(
     assert (status, problem["code"]) == (500, "internal")
     assert "secret" not in str(problem)
     assert len(problem["trace_id"]) == 32
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        rb'{"to":"\ud800","content":{"type":"text","text":"x"}}',
+        rb'{"to":"13800138000","content":{"type":"text","text":"\ud800"}}',
+        rb'{"to":"13800138000","\ud800":1,"content":{"type":"text","text":"x"}}',
+        rb'{"to":"13800138000","reference":"\u0000","content":{"type":"text","text":"x"}}',
+    ],
+)
+async def test_half_characters_are_refused(parts: Parts, body: bytes) -> None:
+    for path, data in (
+        ("/v1/messages", body),
+        ("/v1/messages:batch", b'{"messages":[' + body + b"]}"),
+    ):
+        headers = {"Content-Type": "application/json"}
+        status, answer, _ = await parts.call("POST", path, data=data, headers=headers)
+        if status == 202:
+            assert answer["accepted"] == 0
+        else:
+            assert status in (400, 422), answer
+    assert not parts.bus.frames
+
+
+async def test_odd_paths_and_queries_are_no_errors_of_ours(parts: Parts) -> None:
+    for path in (
+        "/v1/messages/%ff",
+        "/v1/messages/%00",
+        "/v1/messages/" + "x" * 3000,
+        "/v1/messages?address=%ed%a0%80",
+        "/v1/messages?campaign=%00",
+        "/v1/events?cursor=%ff",
+        "/v1/dead-letters/%00",
+        "/v1/dead-letters?code=%ff",
+    ):
+        async with parts.client.get(
+            URL(path, encoded=True), headers={"Authorization": f"Bearer {await parts.key()}"}
+        ) as response:
+            assert response.status < 500, (path, await response.text())

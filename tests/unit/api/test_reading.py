@@ -414,3 +414,13 @@ async def test_the_page_is_served_from_here(parts: Parts) -> None:
             assert name != "swagger-ui-bundle.js" or "3.1" in body
     async with parts.client.get("/docs/secret.txt") as response:
         assert response.status == 404
+
+
+async def test_the_log_holds_no_query_and_nobodys_number(parts: Parts) -> None:
+    await parts.get("/v1/messages?address=13800138000")
+    await parts.post("/v1/messages", message(to="1380013800"))
+    await parts.get("/v1/nothing?address=13800138000")
+    requests = [facts for _, event, facts in parts.log.lines if event == "request"]
+    assert [facts["status"] for facts in requests] == [200, 422, 404]
+    assert "1380013" not in str(parts.log.lines)
+    assert await parts.key() not in str(parts.log.lines)

@@ -110,6 +110,7 @@ async def one(stand: Stand, side: Side, scenario: Scenario, first: int) -> Run:
         before = stand.cpu(side)
         loaded = await _load(side, scenario, count, first)
         await _until(lambda: stand.counts.total - total >= count, f"{side.name}: far end")
+        sent = time.monotonic()
         for table, each in side.rows.items():
             await _rows(database, table, each * count, side.name)
         ended = time.monotonic()
@@ -128,6 +129,7 @@ async def one(stand: Stand, side: Side, scenario: Scenario, first: int) -> Run:
         count,
         seconds,
         count / seconds,
+        count / (sent - loaded.began),
         loaded.p50,
         loaded.p99,
         loaded.refused,

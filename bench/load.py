@@ -13,6 +13,7 @@ import sys
 import time
 from collections import deque
 from dataclasses import asdict, dataclass
+from typing import cast
 
 AGAIN_AFTER_S = 0.05
 
@@ -69,8 +70,7 @@ class Client(asyncio.Protocol):
         self._sent = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none of asyncio's classes
 
     def post(self) -> None:
         """Send the next request, or be done."""

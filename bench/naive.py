@@ -32,7 +32,7 @@ from redis.asyncio import BlockingConnectionPool, Redis
 
 from adapters.sms import Sms
 from adapters.sms.settings import SmsSettings
-from msgcenter.adapter import Dispatch, Received, Report, Subscriber, Unreachable
+from msgcenter.adapter import Dispatch, Received, Report, Secret, Subscriber, Unreachable
 from msgcenter.clock import Clock, IdFactory, SystemClock, system_random
 from msgcenter.status import Meta
 from msgcenter.store.store import Store
@@ -354,7 +354,8 @@ async def serve(role: Role, settings: Settings) -> None:
         case "router":
             await queues.consume(SUBMIT, Router(queues, memory))
         case "channel":
-            sms = SmsSettings.model_validate(sms_settings(settings))
+            link = {**sms_settings(settings), "secret": Secret(settings.secret)}
+            sms = SmsSettings.model_validate(link)
             adapter = Sms(sms, QuietPort(clock, system_random()))
             up = asyncio.Event()
             session = asyncio.create_task(adapter.session(lambda state: state and up.set()))
@@ -372,13 +373,13 @@ async def serve(role: Role, settings: Settings) -> None:
 
 
 def sms_settings(settings: Settings) -> dict[str, Any]:
-    """The link to the far end, the same for both sides."""
+    """The link to the far end as channels.yaml holds it, the same for both sides."""
     return {
         "protocol": "cmpp2",
         "host": "127.0.0.1",
         "port": settings.far_end,
         "account": settings.account,
-        "secret": settings.secret,
+        "secret": "${env:FAR_END_SECRET}",
         "src": "10690000",
         "window": settings.window,
     }

@@ -21,14 +21,15 @@ TARGETS = {
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One measurement of one side. `rate`: messages/s from first POST to everything archived; `cpu`: CPU-µs per message by process;
-    `p50`, `p99`: milliseconds of a POST, 0 where nothing was posted."""
+    """One measurement of one side. `rate`: messages/s from first POST to everything archived; `sent_rate`: to the last one at
+    the far end; `cpu`: CPU-µs per message by process; `p50`, `p99`: milliseconds of a POST, 0 where nothing was posted."""
 
     scenario: str
     side: str
     messages: int
     seconds: float
     rate: float
+    sent_rate: float = 0.0
     p50: float = 0.0
     p99: float = 0.0
     refused: int = 0
@@ -79,7 +80,7 @@ def write_json(path: Path, runs: Sequence[Run]) -> None:
 def show(console: Console, runs: Sequence[Run]) -> None:
     """A row per run, CPU by process, then the ratios."""
     table = Table(title="runs")
-    for column in ("scenario", "side", "messages", "msg/s", "p50 ms", "p99 ms", "CPU µs/msg"):
+    for column in ("scenario", "side", "messages", "msg/s", "sent/s", "p50 ms", "p99 ms", "CPU µs/msg"):
         table.add_column(column, justify="left" if column in ("scenario", "side") else "right")
     for run in runs:
         table.add_row(
@@ -87,6 +88,7 @@ def show(console: Console, runs: Sequence[Run]) -> None:
             run.side,
             str(run.messages),
             f"{run.rate:,.0f}",
+            f"{run.sent_rate:,.0f}" if run.sent_rate else "",
             f"{run.p50:.2f}" if run.p50 else "",
             f"{run.p99:.2f}" if run.p99 else "",
             f"{run.cpu_us:,.0f}",

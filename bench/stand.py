@@ -233,7 +233,8 @@ def product_env(servers: Servers, store_url: str, port: int) -> dict[str, str]:
         "ARCHIVE__FILE__ENABLED": "false",
         "LOG__FORMAT": "json",
     }
-    return {f"MSGCENTER__{name}": value for name, value in values.items()}
+    named = {f"MSGCENTER__{name}": value for name, value in values.items()}
+    return {**named, "FAR_END_SECRET": far_end.SECRET}
 
 
 async def _product_key(config: Path, env: Mapping[str, str], folder: Path) -> str:

@@ -22,7 +22,9 @@ Quick = Annotated[bool, typer.Option("--quick", help="One short round.")]
 Json = Annotated[
     Path | None, typer.Option("--json", metavar="FILE", help="Write ratios and runs there.")
 ]
-Rounds = Annotated[int, typer.Option(min=0, help="How often each side has its turn; 0 = 3 (1 when quick).")]
+Rounds = Annotated[
+    int, typer.Option(min=0, help="How often each side has its turn; 0 = 3 (1 when quick).")
+]
 Only = Annotated[str, typer.Option(help="Comma list of single, batch, p50_one_client.")]
 
 
@@ -45,7 +47,9 @@ def drain(quick: Quick = False, json: Json = None, rounds: Rounds = 0) -> None:
     _measure(lambda step: drain_bench.run(rounds or (1 if quick else 3), frames, step), json)
 
 
-def _measure(work: Callable[[Callable[[str, int], None]], list[report.Run]], json: Path | None) -> None:
+def _measure(
+    work: Callable[[Callable[[str, int], None]], list[report.Run]], json: Path | None
+) -> None:
     console = Console()
     with Progress(
         TextColumn("{task.description}"),

@@ -174,7 +174,7 @@ class Counted(DevNull):
 
     began = 0.0
     cpu = 0.0
-    taken = 0
+    count = 0
 
     async def session(self, up: Callable[[bool], None]) -> None:
         Counted.began, Counted.cpu = time.monotonic(), time.process_time()
@@ -182,7 +182,7 @@ class Counted(DevNull):
 
     async def deliver(self, batch: Sequence[Dispatch]) -> list[Outcome]:
         outcomes = await super().deliver(batch)
-        Counted.taken += len(batch)
+        Counted.count += len(batch)
         return outcomes
 
 
@@ -193,9 +193,9 @@ async def product(job: Job) -> tuple[float, float]:
     try:
         assert process.parts is not None
         deadline = time.monotonic() + STALLED_S
-        while Counted.taken < job.frames * wire.MAX_ITEMS or await _left(process):
+        while Counted.count < job.frames * wire.MAX_ITEMS or await _left(process):
             if time.monotonic() > deadline:
-                raise RuntimeError(f"{Counted.taken} messages delivered, then no end")
+                raise RuntimeError(f"{Counted.count} messages delivered, then no end")
             await asyncio.sleep(POLL_S)
         return time.monotonic() - Counted.began, time.process_time() - Counted.cpu
     finally:

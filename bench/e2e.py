@@ -1,4 +1,4 @@
-"""End to end: product and baseline take turns on the same servers; a run ends when the far end has every message and all its records are archived.
+"""End to end: product and baseline take turns on the same servers; a run ends when every message is at the far end and archived.
 
 Scenarios: `single` (one message a POST, many keep-alive connections), `batch` (many messages a POST), `p50_one_client` (one
 connection, one POST after the other, nothing else going on).
@@ -59,7 +59,9 @@ class Lost(RuntimeError):
     """Messages did not arrive, or arrived twice: there is nothing to compare then."""
 
 
-def run(rounds: int, scenarios: tuple[Scenario, ...], step: Callable[[str, int], None]) -> list[Run]:
+def run(
+    rounds: int, scenarios: tuple[Scenario, ...], step: Callable[[str, int], None]
+) -> list[Run]:
     """All runs, sides interleaved (and turned round every other round). `step(what, of)` is told before each run.
 
     Raises Lost, tests.servers.ServerError, RuntimeError (load generator).
@@ -81,7 +83,9 @@ async def _all(
 ) -> list[Run]:
     runs: list[Run] = []
     first = 0
-    for side in stand.sides.values():  # both have compiled, connected and cached before the first run
+    for (
+        side
+    ) in stand.sides.values():  # both have compiled, connected and cached before the first run
         step(f"warming up {side.name}", total)
         warm = Scenario("warm-up", 16, 0, 500, 500)
         await one(stand, side, warm, first)
@@ -151,7 +155,10 @@ async def _load(side: Side, scenario: Scenario, count: int, first: int) -> Loade
         if process.returncode is None:
             process.kill()
     if process.returncode:
-        raise RuntimeError(f"load generator against {side.name}: {wrong.decode()[-2000:]}")
+        log = side.children["api"].log_tail()
+        raise RuntimeError(
+            f"load generator against {side.name}: {wrong.decode()[-2000:]}\nits log: {log}"
+        )
     return Loaded(**json.loads(said))
 
 

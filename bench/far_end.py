@@ -56,13 +56,15 @@ async def serve(port: int, path: Path) -> None:
         _COUNTS.pack_into(shared, 0, journal.total, len(texts), 1)
 
     journal.watch(count)
-    options = Options(
-        protocol="cmpp2",
-        port=port,
-        account=ACCOUNT,
-        secret=SECRET,
-        window=WINDOW,
-        keep_submits=1000,
+    options = Options.model_validate(
+        {
+            "protocol": "cmpp2",
+            "port": port,
+            "account": ACCOUNT,
+            "secret": SECRET,
+            "window": WINDOW,
+            "keep_submits": 1000,
+        }
     )
     smsc = Smsc(options, journal)
     smsc.faults.drop_reports = 1.0

@@ -37,7 +37,10 @@ def message(number: int) -> dict[str, object]:
         "to": f"tel:+86138{number % 100_000_000:08d}",
         "category": "transactional",
         "channels": ["sms"],
-        "content": {"type": "text", "text": f"您的业务已办理成功,流水号{number:010d},详情请咨询10086。"},
+        "content": {
+            "type": "text",
+            "text": f"您的业务已办理成功,流水号{number:010d},详情请咨询10086。",
+        },
     }
 
 
@@ -70,7 +73,9 @@ class Client(asyncio.Protocol):
         self._sent = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none of asyncio's classes
+        self._transport = cast(
+            asyncio.Transport, transport
+        )  # uvloop's is none of asyncio's classes
 
     def post(self) -> None:
         """Send the next request, or be done."""

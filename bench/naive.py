@@ -245,9 +245,7 @@ class Api:
 
 
 def _answer(body: object) -> web.Response:
-    return web.Response(
-        status=202, body=json.dumps(body).encode(), content_type="application/json"
-    )
+    return web.Response(status=202, body=json.dumps(body).encode(), content_type="application/json")
 
 
 def _problem(error: ValidationError) -> web.Response:
@@ -358,7 +356,12 @@ async def serve(role: Role, settings: Settings) -> None:
             sms = SmsSettings.model_validate(link)
             adapter = Sms(sms, QuietPort(clock, system_random()))
             up = asyncio.Event()
-            session = asyncio.create_task(adapter.session(lambda state: state and up.set()))
+
+            def tell(state: bool) -> None:
+                if state:
+                    up.set()
+
+            session = asyncio.create_task(adapter.session(tell))
             await asyncio.wait_for(up.wait(), 10)
             await queues.consume(OUT, Sending(queues, memory, adapter, clock))
             print("ready", flush=True)

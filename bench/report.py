@@ -80,7 +80,16 @@ def write_json(path: Path, runs: Sequence[Run]) -> None:
 def show(console: Console, runs: Sequence[Run]) -> None:
     """A row per run, CPU by process, then the ratios."""
     table = Table(title="runs")
-    for column in ("scenario", "side", "messages", "msg/s", "sent/s", "p50 ms", "p99 ms", "CPU µs/msg"):
+    for column in (
+        "scenario",
+        "side",
+        "messages",
+        "msg/s",
+        "sent/s",
+        "p50 ms",
+        "p99 ms",
+        "CPU µs/msg",
+    ):
         table.add_column(column, justify="left" if column in ("scenario", "side") else "right")
     for run in runs:
         table.add_row(

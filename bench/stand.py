@@ -178,8 +178,10 @@ class Stand:
         settings = self._naive_settings(port, store_url, key)
         env = {"NAIVE": settings.model_dump_json()}
         folder = self._folder / "naive"
-        children = {
-            role: Child(folder, role, ["-m", "bench.naive", role], env, lambda said: "ready" in said)
+        children: dict[str, Child] = {
+            role: Child(
+                folder, role, ["-m", "bench.naive", role], env, lambda said: "ready" in said
+            )
             for role in NAIVE_ROLES
         }
         return Side("naive", port, key, store_url, children, {"message": 1, "record": 1})
@@ -201,7 +203,7 @@ class Stand:
                     "MSGCENTER__ROLES": roles,
                     "MSGCENTER__DATA": str(self._folder / "product" / roles / "data"),
                 },
-                lambda said: "started" in said,
+                lambda said: "started" in said and "roles" in said,
             )
             for roles in PRODUCT_ROLES
         }

@@ -17,6 +17,7 @@ import aiohttp
 
 from msgcenter import pipelines
 from msgcenter.adapter import Adapter, Spec, Subscriber
+from msgcenter.archive.reading import RecordFrames
 from msgcenter.archive.sinking import Burying, Quarantine, Sinking
 from msgcenter.bus import Bus, Lane, Queue
 from msgcenter.bus.topology import DEAD, INBOUND, INVALID, RECORD, SUBMIT, topology
@@ -307,7 +308,13 @@ class App:
             partitions=self.partitions,
         )
 
-    def _worker(self, queue: Queue, handler: Handler, takes: Takes = "envelopes") -> Worker:
+    def _worker(
+        self,
+        queue: Queue,
+        handler: Handler,
+        takes: Takes = "envelopes",
+        shared: RecordFrames | None = None,
+    ) -> Worker:
         return Worker(
             self.parts.bus,
             queue,
@@ -317,6 +324,7 @@ class App:
             metrics=self.metrics,
             log=self.log,
             takes=takes,
+            shared=shared,
             max_frames=self._prefetch(queue.lane),
         )
 
@@ -389,6 +397,7 @@ class App:
         self._spawn("schedule", schedule.run(self._stop))
 
     def _start_archive(self) -> None:
+        shared = RecordFrames(len(self.sinks))
         for name, write in self.sinks.items():
             queues = {
                 q.name: q
@@ -401,7 +410,7 @@ class App:
                 queues: dict[str, Queue] = queues,
                 write: Callable[[Sequence[Record]], Awaitable[None]] = write,
             ) -> Any:
-                return self._worker(queues[queue], Sinking(write), "records").run(halt)
+                return self._worker(queues[queue], Sinking(write), "records", shared).run(halt)
 
             self._spawn_shared(f"sink:{name}", list(queues), work)
         dead = self._worker(Queue(DEAD), Burying(self.parts.store.add_dead), "records")

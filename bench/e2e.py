@@ -21,7 +21,7 @@ from sqlalchemy.engine import make_url
 
 from bench.load import Loaded
 from bench.report import Run
-from bench.stand import ROOT, Side, Stand
+from bench.stand import ROOT, ROWS, Side, Stand
 
 POLL_S = 0.03
 STALLED_S = 60.0
@@ -109,13 +109,13 @@ async def one(stand: Stand, side: Side, scenario: Scenario, first: int) -> Run:
     url = make_url(side.store_url).set(drivername="postgresql")
     database = await asyncpg.connect(url.render_as_string(hide_password=False))
     try:
-        await database.execute(f"TRUNCATE {', '.join(side.rows)}")
+        await database.execute(f"TRUNCATE {', '.join(ROWS)}")
         total, distinct = stand.counts.total, stand.counts.distinct
         before = stand.cpu(side)
         loaded = await _load(side, scenario, count, first)
         await _until(lambda: stand.counts.total - total >= count, f"{side.name}: far end")
         sent = time.monotonic()
-        for table, each in side.rows.items():
+        for table, each in ROWS.items():
             await _rows(database, table, each * count, side.name)
         ended = time.monotonic()
         after = stand.cpu(side)

@@ -1,11 +1,12 @@
 """The baseline: a middleware that keeps the product's promises over the same hops, but handles each message by itself.
 
 Four processes, as the product has: `api` (HTTP, one confirmed persistent publish to a quorum queue a message, status in Redis,
-then 202), `router` (claim and status in one Redis call, confirmed publish to the channel's queue, ack), `channel` (claim in
-Redis, the same SMS adapter, outcome, status and correlation in one Redis call, record published and confirmed, ack), `archive`
-(one transaction a record with the same Store). It is written the way a good asyncio service is: everything runs concurrently up
-to its prefetch, every call is as lean as its promise allows, codecs and drivers are the product's own. It keeps fewer promises than the product
-(no event log, no suppressions, one record a message instead of one a pass), so a ratio against it flatters nobody.
+then 202), `router` (claim and status in one Redis call, confirmed publishes to the channel's queue and of the record of what was
+decided, ack), `channel` (claim in Redis, the same SMS adapter, outcome, status and correlation in one Redis call, record
+published and confirmed, ack), `archive` (one transaction a record with the same Store, and one for the event that callers read).
+Both sides leave the very same rows: a message, two records, one event. It is written the way a good asyncio service is:
+everything runs concurrently up to its prefetch, every call is as lean as its promise allows, codecs, drivers and statements are
+the product's own. It does without suppressions, expiry, lanes, retries, quotas and metrics, so a ratio against it flatters nobody.
 
 `python -m bench.naive ROLE` with its settings in the environment (see `Settings`).
 """
@@ -33,13 +34,15 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from adapters.sms import Sms
 from adapters.sms.settings import SmsSettings
 from msgcenter.adapter import Dispatch, Received, Report, Secret, Subscriber, Unreachable
+from msgcenter.archive.events_sink import event_of
+from msgcenter.bus.topology import partition_of
 from msgcenter.clock import Clock, IdFactory, SystemClock, system_random
 from msgcenter.status import Meta
 from msgcenter.store.store import Store
 from protocols import wire
 from protocols.address import Address
-from protocols.envelope import Envelope, Record
-from protocols.outcome import Outcome, Sent, Unknown
+from protocols.envelope import Decision, Envelope, Record
+from protocols.outcome import Outcome, Routed, Sent, Unknown
 from protocols.payload import Text
 
 Role = Literal["api", "router", "channel", "archive"]
@@ -47,6 +50,7 @@ ROLES: tuple[Role, ...] = ("api", "router", "channel", "archive")
 SUBMIT, OUT, RECORD = "naive.submit", "naive.out", "naive.record"
 KEPT_MS = 3 * 86_400_000
 PREFETCH = 100
+PARTITIONS = 4
 PUBLISHES_OF_A_BATCH = 100
 
 ACCEPTED = """
@@ -276,14 +280,19 @@ class QuietPort:
 
 
 class Router:
-    def __init__(self, queues: Queues, memory: Memory) -> None:
+    def __init__(self, queues: Queues, memory: Memory, clock: Clock) -> None:
         self._queues = queues
         self._memory = memory
+        self._clock = clock
 
     async def __call__(self, body: bytes) -> None:
         envelope = _envelope(body)
         await self._memory.routed(envelope)
-        await self._queues.publish(OUT, body)
+        decision = Decision("route", "only channel of its kind", "routed", "sms")
+        record = _record(self._clock, envelope, "submit", Routed(("sms",)), (decision,))
+        await asyncio.gather(
+            self._queues.publish(OUT, body), self._queues.publish(RECORD, wire.seal(record))
+        )
 
 
 class Sending:
@@ -301,16 +310,7 @@ class Sending:
         else:
             outcome = await self._send(envelope) if verdict == b"go" else Unknown("claimed before")
             await self._memory.conclude(envelope, outcome)
-        record = Record(
-            id=envelope.key("channel").derived("record"),
-            at=self._clock.now_ms(),
-            pipeline="channel",
-            envelope=envelope,
-            outcome=outcome,
-            status=type(outcome).__name__.lower(),
-            subject_caller=envelope.caller,
-            reference=envelope.reference,
-        )
+        record = _record(self._clock, envelope, "channel", outcome)
         await self._queues.publish(RECORD, wire.seal(record))
 
     async def _send(self, envelope: Envelope) -> Outcome:
@@ -330,6 +330,29 @@ class Archive:
         record = wire.open_sealed(body)
         assert isinstance(record, Record)
         await self._store.write_records([record], lambda _category: "full")
+        event = event_of(record)
+        if event is not None:
+            await self._store.append_events(partition_of(event.message, PARTITIONS), [event])
+
+
+def _record(
+    clock: Clock,
+    envelope: Envelope,
+    pipeline: str,
+    outcome: Outcome,
+    decisions: tuple[Decision, ...] = (),
+) -> Record:
+    return Record(
+        id=envelope.key(pipeline).derived("record"),
+        at=clock.now_ms(),
+        pipeline=pipeline,
+        envelope=envelope,
+        outcome=outcome,
+        decisions=decisions,
+        status="queued" if isinstance(outcome, Routed) else type(outcome).__name__.lower(),
+        subject_caller=envelope.caller,
+        reference=envelope.reference,
+    )
 
 
 def _envelope(body: bytes) -> Envelope:
@@ -350,7 +373,7 @@ async def serve(role: Role, settings: Settings) -> None:
             await runner.setup()
             await web.TCPSite(runner, "127.0.0.1", settings.port, backlog=1024).start()
         case "router":
-            await queues.consume(SUBMIT, Router(queues, memory))
+            await queues.consume(SUBMIT, Router(queues, memory, clock))
         case "channel":
             link = {**sms_settings(settings), "secret": Secret(settings.secret)}
             sms = SmsSettings.model_validate(link)

@@ -11,7 +11,7 @@ import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -30,6 +30,9 @@ from tests.servers import PostgresServer, RabbitNode, RedisServer, free_port
 
 ROOT = Path(__file__).parent.parent
 PEPPER = "a pepper for the bench alone"
+ROWS = {"message": 1, "record": 2, "event": 1}
+"""Table -> rows that one message leaves there on either side: the records of its submit and its channel pass, the event `sent`.
+When all are there, the message is archived."""
 PRODUCT_ROLES = ("api", "submit", "channel", "inbound,archive,schedule")
 """One process each: as many as the baseline has."""
 _SERVE = """
@@ -98,8 +101,6 @@ class Side:
     key: str
     store_url: str
     children: dict[str, Child]
-    rows: Mapping[str, int] = field(default_factory=dict)
-    """Table -> rows that one message leaves there: when all are there, the message is archived."""
 
 
 class Servers:
@@ -184,7 +185,7 @@ class Stand:
             )
             for role in NAIVE_ROLES
         }
-        return Side("naive", port, key, store_url, children, {"message": 1, "record": 1})
+        return Side("naive", port, key, store_url, children)
 
     def _product(self) -> Side:
         port = free_port()
@@ -207,9 +208,7 @@ class Stand:
             )
             for roles in PRODUCT_ROLES
         }
-        # A record for the submit pass and one for the channel pass; one event: sent.
-        rows = {"message": 1, "record": 2, "event": 1}
-        return Side("product", port, key, store_url, children, rows)
+        return Side("product", port, key, store_url, children)
 
 
 def write_config(folder: Path, kind: str, settings: Mapping[str, object]) -> Path:

@@ -37,6 +37,7 @@ from msgcenter.adapter import Dispatch, Received, Report, Secret, Subscriber, Un
 from msgcenter.archive.events_sink import event_of
 from msgcenter.bus.topology import partition_of
 from msgcenter.clock import Clock, IdFactory, SystemClock, system_random
+from msgcenter.serve import quiet_collector
 from msgcenter.status import Meta
 from msgcenter.store.store import Store
 from protocols import wire
@@ -387,6 +388,7 @@ async def serve(role: Role, settings: Settings) -> None:
             session = asyncio.create_task(adapter.session(tell))
             await asyncio.wait_for(up.wait(), 10)
             await queues.consume(OUT, Sending(queues, memory, adapter, clock))
+            quiet_collector()
             print("ready", flush=True)
             await session
         case "archive":
@@ -394,6 +396,7 @@ async def serve(role: Role, settings: Settings) -> None:
             await store.open()
             await store.migrate()
             await queues.consume(RECORD, Archive(store))
+    quiet_collector()
     print("ready", flush=True)
     await asyncio.Event().wait()
 

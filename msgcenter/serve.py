@@ -7,6 +7,7 @@ import gc
 import signal
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from msgcenter.adapter import Adapter
 from msgcenter.api.app import build_app
 from msgcenter.api.auth import pepper_of
 from msgcenter.api.deps import ChannelHealth, Deps
-from msgcenter.app import App, Parts, installed_adapters, open_parts
+from msgcenter.app import App, installed_adapters
 from msgcenter.archive.callbacks_sink import CATEGORY, CallbacksSink
 from msgcenter.archive.sinks import Sinks
 from msgcenter.clock import Clock, Random, SystemClock, system_random
@@ -26,6 +27,7 @@ from msgcenter.config import Config, load
 from msgcenter.gauges import Gauges
 from msgcenter.live import Live, live_config
 from msgcenter.metrics import Metrics
+from msgcenter.parts import Parts, open_parts
 from msgcenter.store import ContentMode
 from protocols.payload import Notice
 
@@ -40,13 +42,8 @@ def installed_version() -> str:
 
 def check_layout() -> None:
     """The three packages must come from one place: another distribution is also called `adapters`. Raises RuntimeError."""
-    import adapters
-    import msgcenter
-    import protocols
-
-    homes = {
-        Path(str(module.__file__)).parent.parent for module in (adapters, msgcenter, protocols)
-    }
+    found = [find_spec(name) for name in ("adapters", "msgcenter", "protocols")]
+    homes = {Path(spec.origin).parent.parent if spec and spec.origin else Path() for spec in found}
     if len(homes) != 1:
         places = ", ".join(sorted(str(home) for home in homes))
         raise RuntimeError(
@@ -223,18 +220,18 @@ class Process:
             return known.content
         return "none" if category == CATEGORY else "full"
 
-    def _callback_channel(self, caller: str) -> str:
-        """The enabled channel that delivers events to subscribers, for a caller who has a callback."""
+    def _callback_channel(self, caller: str) -> tuple[str, str] | None:
+        """The enabled channel (and its kind) that delivers events to subscribers, for a caller who has a callback."""
         assert self.live is not None
         config = self.live.current
         known = config.callers.get(caller)
         if known is None or not known.enabled or known.callback is None:
-            return ""
+            return None
         for name, channel in config.channels.items():
             spec = self.adapters[channel.kind].spec
             if channel.enabled and Notice in spec.payloads and spec.schemes == {"caller"}:
-                return name
-        return ""
+                return name, channel.kind
+        return None
 
     async def _serve(self, parts: Parts, app: App) -> None:
         assert self.live is not None

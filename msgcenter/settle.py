@@ -285,7 +285,7 @@ class Settle:
                 assert_never(outcome)
 
     def _again(self, envelope: Envelope, wait: float, out: Next) -> None:
-        if envelope.order_key and self.pipeline == "channel":
+        if envelope.order_key:
             out.ordered.append((envelope, wait))
         elif wait > DELAYS[-1]:
             at = self._clock.now_ms() + round(wait * 1000)

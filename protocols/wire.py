@@ -29,7 +29,26 @@ from protocols.outcome import (
     Suppressed,
     Unknown,
 )
-from protocols.payload import REPORT_STATES, DeliveryReport, Notice, Payload, Text
+from protocols.payload import (
+    MEDIA_KINDS,
+    REPORT_STATES,
+    Card,
+    CreateGroup,
+    DeliveryReport,
+    DissolveGroup,
+    Happening,
+    Link,
+    Markdown,
+    Media,
+    MiniProgram,
+    Native,
+    Notice,
+    Payload,
+    Pull,
+    Recall,
+    Text,
+    UpdateGroup,
+)
 
 VERSION = 1
 MAX_ITEMS = 100
@@ -207,6 +226,30 @@ _payload_to, _payload = _union(
             _fields("report", DeliveryReport, [_str, _one_of(REPORT_STATES), _str, _int], 2),
         ),
         (Notice, "notice", _fields("notice", Notice, [_str, _str, _str], 3)),
+        (
+            Media,
+            "media",
+            _fields("media", Media, [_one_of(MEDIA_KINDS), _str, _str, _str, _str], 2),
+        ),
+        (Link, "link", _fields("link", Link, [_str, _str, _str, _str], 2)),
+        (MiniProgram, "mini", _fields("mini program", MiniProgram, [_str, _str, _str, _str], 3)),
+        (Card, "card", _fields("card", Card, [_str, _str, _str, _str], 3)),
+        (Markdown, "markdown", _fields("markdown", Markdown, [_str], 1)),
+        (Native, "native", _fields("native", Native, [_str, _str], 2)),
+        (Happening, "happening", _fields("happening", Happening, [_str, _str], 2)),
+        (
+            CreateGroup,
+            "create_group",
+            _fields("create group", CreateGroup, [_str, _str, _str, _strs], 4),
+        ),
+        (
+            UpdateGroup,
+            "update_group",
+            _fields("update group", UpdateGroup, [_str, _str, _str, _strs, _strs], 1),
+        ),
+        (DissolveGroup, "dissolve_group", _fields("dissolve group", DissolveGroup, [_str], 1)),
+        (Recall, "recall", _fields("recall", Recall, [_str, _strs], 2)),
+        (Pull, "pull", _fields("pull", Pull, [_str, _str], 1)),
     ],
 )
 _scope = _one_of(SCOPES)

@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 #: Command -> (module with `app`, one line of help). `app(args=…, prog_name=…)` runs it: a Typer app or a function.
 COMMANDS: dict[str, tuple[str, str]] = {
+    "serve": ("msgcenter.cli.serve", "Run the product, or some of its roles"),
     "send": ("msgcenter.cli.send", "Send one message and show what became of it"),
     "status": ("msgcenter.cli.status", "One screen: queues, oldest ages, links, held, dead"),
     "tail": ("msgcenter.cli.tail", "Follow the events of a caller"),

@@ -123,8 +123,8 @@ async def test_no_queue_no_frame(bus: Bus, delay: int) -> None:
 
 async def test_delayed_frames_come_neither_early_nor_never(bus: Bus) -> None:
     began = time.monotonic()
-    await bus.publish([frame(f"late {n}", delay=1) for n in range(40)] + [frame("now")])
     await bus.publish([frame("much later", delay=5)])
+    await bus.publish([frame(f"late {n}", delay=1) for n in range(40)] + [frame("now")])
     async with bus.consume(SUBMIT, max_batch=50, max_wait=5) as lease:
         assert bodies(list(lease.deliveries)) == ["now"]
         await lease.ack(lease.deliveries)
@@ -137,8 +137,6 @@ async def test_delayed_frames_come_neither_early_nor_never(bus: Bus) -> None:
             await lease.ack(lease.deliveries)
     assert sorted(bodies(late)) == sorted(f"late {n}" for n in range(40))
     assert time.monotonic() - began < 4, "a short delay waited behind a long one"
-    assert bodies(await drain(bus, SUBMIT, 1)) == ["much later"]
-    assert 4.9 <= time.monotonic() - began < 8
 
 
 async def test_a_delay_outlives_the_bus(rig: Rig, bus: Bus) -> None:
@@ -287,9 +285,8 @@ async def test_depths(rig: Rig, bus: Bus) -> None:
         await ready(5 - held)
         depth = (await bus.depths([SUBMIT, BULK]))[SUBMIT.name]
         assert depth.leased == held
-        if rig.kind == "sqlite":
-            assert depth.oldest is not None
-            assert 0 <= depth.oldest < 5
+        assert depth.oldest is not None
+        assert 0 <= depth.oldest < 5
         await lease.ack(lease.deliveries)
     await ready(5 - held)
     depth = (await bus.depths([SUBMIT, BULK]))[BULK.name]
@@ -358,3 +355,16 @@ async def test_one_process_has_the_file(tmp_path: Path) -> None:
     second = rig.open()
     await second.declare(ALL)
     await rig.clean()
+
+
+async def test_the_oldest_frames_age_is_told(bus: Bus) -> None:
+    """What SREs watch: of a queue that this process reads it is known on every bus."""
+    await bus.publish([frame("old")])
+    await asyncio.sleep(0.3)
+    async with bus.consume(SUBMIT, max_batch=1, max_wait=5.0) as lease:
+        assert lease.deliveries
+        oldest = (await bus.depths([SUBMIT]))[SUBMIT.name].oldest
+        assert oldest is not None or (await bus.depths([SUBMIT]))[SUBMIT.name].ready == 0
+    oldest = (await bus.depths([SUBMIT]))[SUBMIT.name].oldest
+    assert oldest is not None
+    assert 0.2 <= oldest < 30

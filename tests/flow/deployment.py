@@ -88,7 +88,9 @@ class Deployment:
     logs: dict[str, Path] = field(default_factory=dict)
 
     def data(self, roles: str) -> Path:
-        return self.folder / ("data" if self.servers.embedded else f"data-{roles.replace(',', '-')}")
+        return self.folder / (
+            "data" if self.servers.embedded else f"data-{roles.replace(',', '-')}"
+        )
 
     def start(self, roles: str) -> None:
         """Start (again) the process of these roles."""
@@ -103,9 +105,10 @@ class Deployment:
                     "--pdeathsig",
                     "KILL",
                     sys.executable,
-                    "-c",
-                    "import os,sys,pathlib;from msgcenter.cli.serve import run;"
-                    "sys.exit(run(pathlib.Path(sys.argv[1]),dict(os.environ)))",
+                    "-m",
+                    "msgcenter",
+                    "serve",
+                    "--config",
                     str(self.folder / "config"),
                 ],
                 cwd=ROOT,

@@ -31,10 +31,10 @@ GOOD = "a: {kind: devnull}\n"
 async def step(clock: ManualClock) -> None:
     """One poll: advance, then wait until the loop, whose work runs in threads, sleeps again."""
     async with asyncio.timeout(10):
-        while not clock._sleepers:  # noqa: ASYNC110 - the clock tells nobody that one sleeps
+        while not clock._sleepers:
             await asyncio.sleep(0.001)
         await clock.advance(1.0)
-        while not clock._sleepers:  # noqa: ASYNC110
+        while not clock._sleepers:
             await asyncio.sleep(0.001)
 
 

@@ -139,6 +139,13 @@ class Smsc:
             session.cut(flush)
         return len(chosen)
 
+    def terminate(self) -> int:
+        """End every session with TERMINATE, as a gateway under maintenance does; returns how many."""
+        sessions = list(self._connections.values())
+        for session in sessions:
+            session.terminate()
+        return len(sessions)
+
     async def inject_mo(
         self,
         sender: str,
@@ -185,7 +192,7 @@ class Smsc:
         """An order by name, for a control surface. Raises ValueError (or TypeError) for one that
         makes no sense.
 
-        `mo` {sender, destination, text, shuffle?, wide?} · `unplug` {connection?, flush?} ·
+        `mo` {sender, destination, text, shuffle?, wide?} · `unplug` {connection?, flush?} · `terminate` {} ·
         `faults` {switch: value, …} answers all switches · `journal` {limit?} answers the newest
         entries, the total and the counters.
         """
@@ -194,6 +201,8 @@ class Smsc:
                 return await self.inject_mo(**args)
             case "unplug":
                 return {"cut": self.unplug(**args)}
+            case "terminate":
+                return {"ended": self.terminate(**args)}
             case "faults":
                 self.faults.change(args)
                 return asdict(self.faults)
@@ -206,7 +215,9 @@ class Smsc:
                     "counters": dict(self.counters),
                 }
             case _:
-                raise ValueError(f"no such command: {command}; mo, unplug, faults, journal")
+                raise ValueError(
+                    f"no such command: {command}; mo, unplug, terminate, faults, journal"
+                )
 
     # --- for the sessions ---
 

@@ -120,6 +120,15 @@ class Session(asyncio.Protocol):
         self._transport = None
         self.writable = False
 
+    def terminate(self) -> None:
+        """End the session as a gateway under maintenance does: TERMINATE, and what is in flight is
+        answered first.
+        """
+        now = self._loop.time()
+        for event in self.link.drain(now):
+            self._handle(event, now)
+        self.flush()
+
     def tick(self, now: float) -> None:
         """Let time pass, and take up reading again after a half-open spell."""
         if self._smsc.faults.half_open or self._transport is None:

@@ -119,14 +119,21 @@ class RabbitBus:
             await lease.give_back()
 
     async def release(self, queue: Queue) -> None:
+        await self._release(queue, in_order=single_active(queue))
+
+    async def _release(self, queue: Queue, *, in_order: bool) -> None:
         consumer = self._consumers.pop(queue.name, None)
         if consumer is not None:
             self._stopping = {c for c in self._stopping if c.attached}
             self._stopping.add(consumer)
-            await consumer.stop()
+            await consumer.stop(in_order=in_order)
 
     async def depths(self, queues: Sequence[Queue]) -> dict[str, Depth]:
-        """`ready` includes what this process fetched ahead; `leased` is its own leases alone."""
+        """`ready` includes what this process fetched ahead; `leased` is its own leases alone.
+
+        `oldest`: of the frames fetched here (the head of the queue, where this process consumes it), None for an
+        empty queue and where others consume it: AMQP has no way to look at a head without taking it.
+        """
         self._started()
         out = {}
         async with self._channel() as channel:
@@ -136,16 +143,17 @@ class RabbitBus:
                 except ChannelNotFoundEntity:
                     raise BusError(f"no queue {queue.name}: declare the topology first") from None
                 ready = ok.message_count or 0
-                leased = 0
+                leased, oldest = 0, None
                 if consumer := self._consumers.get(queue.name):
                     ready += len(consumer.buffer)
                     leased = consumer.leased
-                out[queue.name] = Depth(ready, leased, None)
+                    oldest = consumer.oldest_s
+                out[queue.name] = Depth(ready, leased, oldest)
         return out
 
     async def purge(self, queue: Queue) -> int:
         self._started()
-        await self.release(queue)  # or frames on their way to us would be missed
+        await self._release(queue, in_order=False)  # or what is fetched would be missed
         async with self._channel() as channel:
             ok = await call(channel.queue_purge(self._names.queue(queue)))
         return ok.message_count or 0

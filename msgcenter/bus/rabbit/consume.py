@@ -26,6 +26,8 @@ from msgcenter.clock import Clock, Random
 
 log = logging.getLogger(__name__)
 
+#: A channel that lasted this many seconds was a good one: the next is asked for without delay.
+STEADY = 1.0
 #: A tag is the channel's generation above the broker's delivery tag.
 _TAG_BITS = 48
 _TAG_MASK = (1 << _TAG_BITS) - 1
@@ -50,6 +52,10 @@ class Lease:
         held, self._held = list(self._held.values()), {}
         if held and self._consumer is not None:
             await self._consumer.give_back(held)
+
+
+#: Header of our own: when a frame was published, epoch ms; a delayed frame counts from its first publish.
+PUBLISHED_AT = "at"
 
 
 class Consumer:
@@ -82,10 +88,11 @@ class Consumer:
         self._wake = asyncio.Event()
         self._rebuild = asyncio.Event()
         self._idle = asyncio.Event()
-        self._outstanding: dict[int, None] = {}
+        self._outstanding: dict[int, int] = {}  # tag -> when it was published, epoch ms
         self._generation = 0
         self._channel: AbstractChannel | None = None
         self._stopped = False
+        self._in_order = False
         self._cancelled = False  # at the broker: what is returned before comes straight back
         self._task = asyncio.create_task(self._run(), name=f"amqp consume {name}")
 
@@ -96,6 +103,14 @@ class Consumer:
     @property
     def leased(self) -> int:
         return len(self._outstanding) - len(self.buffer)
+
+    @property
+    def oldest_s(self) -> float | None:
+        """Age of the frame that has been on its way longest, of those fetched here; None = none is."""
+        if not self._outstanding:
+            return None
+        first = next(iter(self._outstanding.values()))
+        return max(0.0, (self._clock.now_ms() - first) / 1000)
 
     @property
     def waiting(self) -> bool:
@@ -112,6 +127,8 @@ class Consumer:
                     while not self.buffer and not self._stopped:
                         self._wake.clear()
                         await self._wake.wait()
+        if self._stopped:
+            return []
         if not self.buffer and self.problem:
             raise BusError(f"queue {self.name}: {self.problem}")
         return [self.buffer.popleft() for _ in range(min(max_batch, len(self.buffer)))]
@@ -150,19 +167,30 @@ class Consumer:
         elif again:
             self.buffer = deque(sorted([*again, *self.buffer], key=lambda d: d.tag))
             self._wake.set()
+            self._settled()
 
     def rebuild(self, reason: str) -> None:
         """Drop the channel and take a new one; all that was not settled comes again."""
         log.warning("consumer of %s rebuilt: %s", self.name, reason)
         self._rebuild.set()
 
-    async def stop(self) -> None:
-        """Return what is not leased; the channel stays until the leases are settled."""
+    async def stop(self, *, in_order: bool) -> None:
+        """Return what is not leased; the channel stays until the leases are settled.
+
+        `in_order`: return nothing before that, then all at once. When a consumer is cancelled the
+        broker passes the queue on to the next, which would get later frames before the returned.
+        """
         self._stopped = True
+        self._in_order = in_order
         self._wake.set()
         channel = self._channel
         if channel is None:
             self._task.cancel()
+            return
+        if in_order:
+            self._settled()
+            if self._idle.is_set():
+                await asyncio.wait((self._task,))
             return
         with suppress(BusError, AMQPChannelError):
             await call(channel.basic_cancel(_CONSUMER))
@@ -193,7 +221,7 @@ class Consumer:
         self._settled()
 
     def _settled(self) -> None:
-        if self._stopped and not self._outstanding:
+        if self._stopped and not (self.leased if self._in_order else self._outstanding):
             self._idle.set()
 
     async def _run(self) -> None:
@@ -215,7 +243,7 @@ class Consumer:
                 log.warning("consumer of %s: %s", self.name, error)
             if self._stopped:
                 return
-            if self._clock.monotonic() - began > LAST:
+            if self._clock.monotonic() - began > STEADY:
                 pause = FIRST
             await self._clock.sleep(self._random.uniform(0, pause))
             pause = min(pause * 2, LAST)
@@ -245,6 +273,9 @@ class Consumer:
                 for wait in waits[1:]:
                     wait.cancel()
         finally:
+            # Frames that the library still has in hand belong to no channel from here on: their
+            # tags would settle other frames on the next one.
+            self._generation += 1
             self._channel = None
             self.buffer.clear()
             self._outstanding.clear()
@@ -261,7 +292,8 @@ class Consumer:
         before = headers.get("x-delivery-count", 0)
         number = (before if isinstance(before, int) else 0) + 1
         tag = generation << _TAG_BITS | (frame.delivery_tag or 0)
-        self._outstanding[tag] = None
+        at = headers.get(PUBLISHED_AT)
+        self._outstanding[tag] = at if isinstance(at, int) else self._clock.now_ms()
         self.heard = self._clock.monotonic()
         if self._cancelled:
             await self._requeue([tag])

@@ -186,7 +186,7 @@ def ids(count: int, start: int = 0) -> list[str]:
 
 async def until(condition: object, seconds: float = 5.0) -> None:
     async with asyncio.timeout(seconds):
-        while not condition():  # type: ignore[operator]  # noqa: ASYNC110 - any condition
+        while not condition():  # type: ignore[operator]
             await asyncio.sleep(0.005)
 
 

@@ -144,7 +144,7 @@ async def connect(sim: Smsc, version: int = p.V30, login: bool = True, window: i
 
 async def eventually(holds: Callable[[], bool]) -> None:
     async with asyncio.timeout(5):
-        while not holds():  # noqa: ASYNC110 - looks at plain attributes of the simulator
+        while not holds():
             await asyncio.sleep(0.005)
 
 

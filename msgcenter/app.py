@@ -14,6 +14,7 @@ import aiohttp
 
 from msgcenter import pipelines
 from msgcenter.adapter import Adapter, Spec, Subscriber
+from msgcenter.archive.reading import RecordFrames
 from msgcenter.archive.sinking import Burying, Quarantine, Sinking
 from msgcenter.backlog import Backlog
 from msgcenter.bus import Lane, Queue
@@ -223,7 +224,13 @@ class App:
             partitions=self.partitions,
         )
 
-    def _worker(self, queue: Queue, handler: Handler, takes: Takes = "envelopes") -> Worker:
+    def _worker(
+        self,
+        queue: Queue,
+        handler: Handler,
+        takes: Takes = "envelopes",
+        shared: RecordFrames | None = None,
+    ) -> Worker:
         return Worker(
             self.parts.bus,
             queue,
@@ -233,6 +240,7 @@ class App:
             metrics=self.metrics,
             log=self.log,
             takes=takes,
+            shared=shared,
             max_frames=self._prefetch(queue.lane),
         )
 
@@ -305,6 +313,7 @@ class App:
         self._spawn("schedule", schedule.run(self._stop))
 
     def _start_archive(self) -> None:
+        shared = RecordFrames(len(self.sinks))
         for name, write in self.sinks.items():
             queues = {
                 q.name: q
@@ -317,7 +326,7 @@ class App:
                 queues: dict[str, Queue] = queues,
                 write: Callable[[Sequence[Record]], Awaitable[None]] = write,
             ) -> Any:
-                return self._worker(queues[queue], Sinking(write), "records").run(halt)
+                return self._worker(queues[queue], Sinking(write), "records", shared).run(halt)
 
             self._spawn_shared(f"sink:{name}", list(queues), work)
         dead = self._worker(Queue(DEAD), Burying(self.parts.store.add_dead), "records")

@@ -157,9 +157,18 @@ def _address_or_none(value: Any) -> Address | None:
     return None if value is None else _address(value)
 
 
+_SCALARS: dict[Check, type] = {_str: str, _int: int, _bool: bool}
+
+
 def _fields(name: str, make: Callable[..., Any], checks: Sequence[Check], required: int) -> Check:
-    """A check for a list of fields by position; `required` of them must be there, later ones have defaults."""
+    """A check for a list of fields by position; `required` of them must be there, later ones have defaults.
+
+    A list with every field is checked all scalars at once, by comparing types; only one that fails there, or is older or newer
+    than this release, is gone through field by field.
+    """
     count = len(checks)
+    shape = [_SCALARS.get(field) for field in checks]
+    others = [(at, field) for at, field in enumerate(checks) if field not in _SCALARS]
 
     def check(value: Any) -> Any:
         if type(value) is not list:
@@ -167,6 +176,14 @@ def _fields(name: str, make: Callable[..., Any], checks: Sequence[Check], requir
         if len(value) < required:
             raise Malformed(f"{name}: {len(value)} fields, at least {required} needed")
         try:
+            if len(value) == count:
+                fields = value.copy()
+                kinds: list[type | None] = list(map(type, value))
+                for at, field in others:
+                    fields[at] = field(value[at])
+                    kinds[at] = None
+                if kinds == shape:
+                    return make(*fields)
             return make(*[field(item) for field, item in zip(checks, value, strict=False)])
         except Malformed as error:
             for number, (field, item) in enumerate(zip(checks[:count], value, strict=False)):

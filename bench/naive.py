@@ -21,7 +21,7 @@ import os
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from random import Random
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import aio_pika
 import aiohttp
@@ -33,7 +33,7 @@ from redis.asyncio import BlockingConnectionPool, Redis
 
 from adapters.sms import Sms
 from adapters.sms.settings import SmsSettings
-from msgcenter.adapter import Dispatch, Received, Report, Secret, Subscriber, Unreachable
+from msgcenter.adapter import Dispatch, Port, Received, Report, Secret, Subscriber, Unreachable
 from msgcenter.archive.events_sink import event_of
 from msgcenter.bus.topology import partition_of
 from msgcenter.clock import Clock, IdFactory, SystemClock, system_random
@@ -378,7 +378,7 @@ async def serve(role: Role, settings: Settings) -> None:
         case "channel":
             link = {**sms_settings(settings), "secret": Secret(settings.secret)}
             sms = SmsSettings.model_validate(link)
-            adapter = Sms(sms, QuietPort(clock, system_random()))
+            adapter = Sms(sms, cast(Port, QuietPort(clock, system_random())))
             up = asyncio.Event()
 
             def tell(state: bool) -> None:

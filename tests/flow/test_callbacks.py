@@ -107,7 +107,9 @@ async def test_sigterm_under_load_drains(
             async with http.post("/v1/messages:batch", json={"messages": items}) as answer:
                 ids = [result["id"] for result in (await answer.json())["results"]]
         await eventually(lambda: it.smsc.received_parts > 20)
-        for roles in ALL if servers.embedded else ("channel", *(r for r in SPLIT if r != "channel")):
+        for roles in (
+            ALL if servers.embedded else ("channel", *(r for r in SPLIT if r != "channel"))
+        ):
             assert await it.terminate(roles) == 0, it.tail(roles)
         assert it.smsc.received_parts < 600, "it had all been sent before"
         for roles in ALL if servers.embedded else SPLIT:

@@ -35,7 +35,7 @@ from msgcenter.live import Live
 from msgcenter.metrics import Metrics
 from msgcenter.ordered import Ordered
 from msgcenter.partitions import Partitions
-from msgcenter.parts import Parts
+from msgcenter.parts import Parts, patiently
 from msgcenter.policy.retry import RetryRule
 from msgcenter.port import ChannelPort
 from msgcenter.schedule import Schedule
@@ -151,7 +151,7 @@ class App:
     async def start(self) -> None:
         """Declare the topology, start the roles. Raises BusError when the queues cannot be declared."""
         config = self.live.current
-        await self._declare(config)
+        await patiently(lambda: self._declare(config), self.clock, self.log)
         self.live.prepare(self._declare)
         self.live.changed(self._channels_changed)
         self._http = aiohttp.ClientSession(

@@ -113,7 +113,7 @@ class Process:
             metrics=self.metrics,
             log=self.log,
         )
-        self.parts = await open_parts(config, self.clock, self.rng)
+        self.parts = await open_parts(config, self.clock, self.rng, self.log)
         archive = "archive" in process.roles
         self._sinks = self._make_sinks(self.parts, process.data)
         if archive:

@@ -29,8 +29,9 @@ from msgcenter.adapter import Dispatch
 from msgcenter.bus import Queue
 from msgcenter.bus.rabbit import RabbitBus
 from msgcenter.bus.topology import out_topic, topology
+from msgcenter.cli.serve import rare_collections
 from msgcenter.clock import IdFactory, SystemClock, system_random
-from msgcenter.serve import Process, quiet_collector
+from msgcenter.serve import Process
 from msgcenter.settle import frames
 from protocols import wire
 from protocols.address import Address
@@ -155,7 +156,7 @@ async def bare(job: Job) -> tuple[float, float]:
     """Consume, decode, ack; (seconds, CPU seconds)."""
     bus = RabbitBus(job.rabbit, SystemClock(), system_random(), prefix=job.prefix)
     left = job.frames * wire.MAX_ITEMS
-    quiet_collector()
+    rare_collections()
     began, cpu = time.monotonic(), time.process_time()
     try:
         while left:
@@ -191,7 +192,7 @@ async def product(job: Job) -> tuple[float, float]:
     """Run a channel process until its queue is empty; (seconds, CPU seconds) from the moment its channel came up."""
     process = Process(Path(job.config), env=job.env, adapters={"devnull": Counted})
     await process.start()
-    quiet_collector()
+    rare_collections()
     try:
         assert process.parts is not None
         deadline = time.monotonic() + STALLED_S

@@ -21,7 +21,7 @@ import os
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from random import Random
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import aio_pika
 import aiohttp
@@ -33,11 +33,11 @@ from redis.asyncio import BlockingConnectionPool, Redis
 
 from adapters.sms import Sms
 from adapters.sms.settings import SmsSettings
-from msgcenter.adapter import Dispatch, Received, Report, Secret, Subscriber, Unreachable
+from msgcenter.adapter import Dispatch, Port, Received, Report, Secret, Subscriber, Unreachable
 from msgcenter.archive.events_sink import event_of
 from msgcenter.bus.topology import partition_of
+from msgcenter.cli.serve import rare_collections
 from msgcenter.clock import Clock, IdFactory, SystemClock, system_random
-from msgcenter.serve import quiet_collector
 from msgcenter.status import Meta
 from msgcenter.store.store import Store
 from protocols import wire
@@ -259,7 +259,7 @@ def _problem(error: ValidationError) -> web.Response:
 
 
 class QuietPort:
-    """What the SMS adapter needs of a core, and no more: receipts are off on both sides of the bench."""
+    """What the SMS adapter uses of a Port, and no more: receipts are off on both sides of the bench."""
 
     def __init__(self, clock: Clock, random: Random) -> None:
         self.channel = "sms"
@@ -378,7 +378,7 @@ async def serve(role: Role, settings: Settings) -> None:
         case "channel":
             link = {**sms_settings(settings), "secret": Secret(settings.secret)}
             sms = SmsSettings.model_validate(link)
-            adapter = Sms(sms, QuietPort(clock, system_random()))
+            adapter = Sms(sms, cast(Port, QuietPort(clock, system_random())))
             up = asyncio.Event()
 
             def tell(state: bool) -> None:
@@ -388,7 +388,7 @@ async def serve(role: Role, settings: Settings) -> None:
             session = asyncio.create_task(adapter.session(tell))
             await asyncio.wait_for(up.wait(), 10)
             await queues.consume(OUT, Sending(queues, memory, adapter, clock))
-            quiet_collector()
+            rare_collections()
             print("ready", flush=True)
             await session
         case "archive":
@@ -396,7 +396,7 @@ async def serve(role: Role, settings: Settings) -> None:
             await store.open()
             await store.migrate()
             await queues.consume(RECORD, Archive(store))
-    quiet_collector()
+    rare_collections()
     print("ready", flush=True)
     await asyncio.Event().wait()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import signal
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -50,17 +49,6 @@ def check_layout() -> None:
             f"adapters, msgcenter and protocols come from different places ({places}); "
             "uninstall the other distribution called `adapters`, or use a virtual environment of its own"
         )
-
-
-def quiet_collector() -> None:
-    """Once started: what is there now lives as long as the process, and nearly all that messages make is freed by reference count.
-
-    The garbage collector's passes over a frame's hundreds of objects took a quarter of a channel worker's time (bench drain);
-    cycles are still found, every 20,000 objects left over instead of every 700.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
 
 
 class Process:
@@ -174,7 +162,6 @@ class Process:
             loop.add_signal_handler(number, told.set)
         try:
             await self.start()
-            quiet_collector()
             assert self.live is not None
             self.live.on_sighup(loop)
             await told.wait()

@@ -1,7 +1,7 @@
 """End to end: product and baseline take turns on the same servers; a run ends when every message is at the far end and archived.
 
 Scenarios: `single` (one message a POST, many keep-alive connections), `batch` (many messages a POST), `p50_one_client` (one
-connection, one POST after the other, nothing else going on).
+connection, one POST at a time and a pause after each, so that nothing else is going on, not even the message before).
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ class Scenario:
     size: int
     product: int
     naive: int
+    pause: float = 0.0
+    """Seconds a connection rests between two POSTs."""
 
     def count(self, side: str) -> int:
         return self.product if side == "product" else self.naive
@@ -46,12 +48,12 @@ class Scenario:
 FULL = (
     Scenario("single", 64, 0, 8000, 3000),
     Scenario("batch", 8, 100, 30_000, 3000),
-    Scenario("p50_one_client", 1, 0, 400, 400),
+    Scenario("p50_one_client", 1, 0, 150, 150, 0.03),
 )
 QUICK = (
     Scenario("single", 64, 0, 2000, 800),
     Scenario("batch", 8, 100, 8000, 800),
-    Scenario("p50_one_client", 1, 0, 150, 150),
+    Scenario("p50_one_client", 1, 0, 60, 60, 0.03),
 )
 
 
@@ -142,7 +144,8 @@ async def one(stand: Stand, side: Side, scenario: Scenario, first: int) -> Run:
 
 
 async def _load(side: Side, scenario: Scenario, count: int, first: int) -> Loaded:
-    arguments = (side.port, side.key, scenario.connections, count, scenario.size, first)
+    how = (scenario.connections, count, scenario.size, first, scenario.pause)
+    arguments = (side.port, side.key, *how)
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "bench.load", *map(str, arguments)),
         cwd=ROOT,

@@ -1,8 +1,9 @@
 """The load generator: a process that posts messages over keep-alive connections and reports when it began and how long each POST took.
 
-`python -m bench.load PORT KEY CONNECTIONS COUNT SIZE FIRST`: COUNT messages numbered from FIRST, SIZE a POST (0 = the single
-endpoint). All requests are built before the clock starts; a refused one (429, 503) is posted again. It speaks just enough HTTP/1.1
-to cost little on a machine that the measured processes share. Prints one JSON object.
+`python -m bench.load PORT KEY CONNECTIONS COUNT SIZE FIRST PAUSE`: COUNT messages numbered from FIRST, SIZE a POST (0 = the
+single endpoint), each connection resting PAUSE seconds between two. All requests are built before the clock starts; a refused one
+(429, 503) is posted again. It speaks just enough HTTP/1.1 to cost little on a machine that the measured processes share. Prints
+one JSON object.
 """
 
 from __future__ import annotations
@@ -62,11 +63,12 @@ def requests(port: int, key: str, count: int, size: int, first: int) -> deque[by
 class Client(asyncio.Protocol):
     """One keep-alive connection: takes the next request as soon as its last is answered."""
 
-    def __init__(self, work: deque[bytes], latencies: list[float]) -> None:
+    def __init__(self, work: deque[bytes], latencies: list[float], pause: float = 0.0) -> None:
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.refused = 0
         self._work = work
         self._latencies = latencies
+        self._pause = pause
         self._transport: asyncio.Transport | None = None
         self._buffer = b""
         self._request = b""
@@ -101,7 +103,10 @@ class Client(asyncio.Protocol):
         status = head[9:12]
         if status == b"202":
             self._latencies.append(time.perf_counter() - self._sent)
-            self.post()
+            if self._pause:
+                asyncio.get_running_loop().call_later(self._pause, self.post)
+            else:
+                self.post()
         elif status in (b"429", b"503"):
             self.refused += 1
             self._work.append(self._request)
@@ -115,13 +120,15 @@ class Client(asyncio.Protocol):
             self.done.set_exception(RuntimeError(f"the API closed the connection: {exc}"))
 
 
-async def run(port: int, key: str, connections: int, work: deque[bytes]) -> Loaded:
+async def run(
+    port: int, key: str, connections: int, work: deque[bytes], pause: float = 0.0
+) -> Loaded:
     """Post everything. Raises RuntimeError when a POST is answered with anything but 202, 429 or 503."""
     loop = asyncio.get_running_loop()
     latencies: list[float] = []
     posts = len(work)
     clients = [
-        (await loop.create_connection(lambda: Client(work, latencies), "127.0.0.1", port))[1]
+        (await loop.create_connection(lambda: Client(work, latencies, pause), "127.0.0.1", port))[1]
         for _ in range(connections)
     ]
     cpu, began = time.process_time(), time.monotonic()
@@ -144,4 +151,4 @@ if __name__ == "__main__":
         map(int, sys.argv[3:7]),
     )
     work = requests(port, key, count, size, first)
-    print(json.dumps(asdict(uvloop.run(run(port, key, connections, work)))))
+    print(json.dumps(asdict(uvloop.run(run(port, key, connections, work, float(sys.argv[7]))))))

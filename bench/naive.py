@@ -259,7 +259,7 @@ def _problem(error: ValidationError) -> web.Response:
 
 
 class QuietPort:
-    """What the SMS adapter needs of a core, and no more: receipts are off on both sides of the bench."""
+    """What the SMS adapter uses of a Port, and no more: receipts are off on both sides of the bench."""
 
     def __init__(self, clock: Clock, random: Random) -> None:
         self.channel = "sms"

@@ -35,13 +35,6 @@ ROWS = {"message": 1, "record": 2, "event": 1}
 When all are there, the message is archived."""
 PRODUCT_ROLES = ("api", "submit", "channel", "inbound,archive,schedule")
 """One process each: as many as the baseline has."""
-_SERVE = """
-import os, sys
-from pathlib import Path
-from msgcenter.cli.serve import run
-sys.exit(run(Path(sys.argv[1]), dict(os.environ)))
-"""
-"""What `msgcenter serve` does."""
 _CALLERS = """
 bench:
   name_zh: 压测
@@ -198,7 +191,7 @@ class Stand:
             roles.partition(",")[0] if roles in ("api", "submit", "channel") else "archive": Child(
                 self._folder / "product" / roles,
                 roles.replace(",", "-"),
-                ["-c", _SERVE, str(config)],
+                ["-m", "msgcenter", "serve", "--config", str(config)],
                 {
                     **env,
                     "MSGCENTER__ROLES": roles,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import signal
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -180,7 +179,6 @@ class Process:
             loop.add_signal_handler(number, told.set)
         try:
             await self.start()
-            quiet_collector()
             assert self.live is not None
             self.live.on_sighup(loop)
             await told.wait()

@@ -47,16 +47,21 @@ class Partitions:
         renewed = self._clock.monotonic()
         try:
             while not stop.is_set():
+                asked = (
+                    self._clock.monotonic()
+                )  # the lease may run from here, however late the answer
                 try:
                     held = await self._held()
                 except StateError as error:
-                    if self._clock.monotonic() - renewed > TTL_S / 2:
+                    if self._running and self._clock.monotonic() - renewed > TTL_S / 2:
                         self._log.warning("leases_lost", error=str(error))
-                        await self._stop(list(self._running))
+                        await self._drain()
                 else:
-                    renewed = self._clock.monotonic()
+                    renewed = asked
                     self._adjust(held)
                 await _pause(stop, TTL_S / 3)
+                await self._handed_over()
+            await self._drain()
         except asyncio.CancelledError:
             for task, _ in self._running.values():
                 task.cancel()
@@ -65,7 +70,6 @@ class Partitions:
             )
             raise
         else:
-            await self._stop(list(self._running))
             try:
                 if not self._sole:
                     await self._state.lease(self._group, self._owner, [], TTL_S)
@@ -90,15 +94,25 @@ class Partitions:
                 stop = asyncio.Event()
                 self._running[name] = (asyncio.create_task(self._work(name, stop), name=name), stop)
 
-    async def _stop(self, names: Sequence[str]) -> None:
-        tasks = []
-        for name in names:
-            task, stop = self._running.pop(name)
+    async def _handed_over(self) -> None:
+        """State frees what was given up at the next renewal: see it drained by then, as long as the other leases allow."""
+        going = [task for task, stop in self._running.values() if stop.is_set()]
+        if going:
+            await asyncio.wait(going, timeout=TTL_S / 3)
+
+    async def _drain(self) -> None:
+        """Stop all work and wait for its end; meanwhile nobody else may begin it, so the leases are renewed."""
+        for _, stop in self._running.values():
             stop.set()
-            tasks.append(task)
-        for result in await asyncio.gather(*tasks, return_exceptions=True):
-            if isinstance(result, Exception):
-                self._log.error("worker_ended", error=repr(result))
+        pending = {task for task, _ in self._running.values()}
+        while pending:
+            _, pending = await asyncio.wait(pending, timeout=TTL_S / 3)
+            if pending:
+                try:
+                    await self._held()
+                except StateError as error:
+                    self._log.info("lease_not_renewed_in_drain", error=str(error))
+        self._adjust(frozenset())
 
 
 async def _pause(stop: asyncio.Event, seconds: float) -> None:

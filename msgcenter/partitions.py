@@ -16,8 +16,10 @@ class Partitions:
     """Keeps `work(name, stop)` running for each name this process holds.
 
     A lease lives TTL_S and is renewed three times in that time. When State is away the work stops before the lease could
-    pass to another process. A name given up is first drained (its `stop` is set and awaited), so that two processes never
-    work the same conversation; until then it is kept renewed.
+    pass to another process. A name given up is first drained (its `stop` is set and awaited) and the next renewal, which
+    would free it, waits for that up to TTL_S / 3. A drain that takes longer than that (a far end that answers no sooner)
+    may overlap with the successor's first work: then the bus's single active consumer and the claims in State keep
+    messages from being sent twice.
     """
 
     def __init__(
@@ -101,12 +103,13 @@ class Partitions:
             await asyncio.wait(going, timeout=TTL_S / 3)
 
     async def _drain(self) -> None:
-        """Stop all work and wait for its end; meanwhile nobody else may begin it, so the leases are renewed."""
+        """Stop all work and wait for its end; meanwhile nobody else may begin it, so the leases are renewed, but no oftener
+        than must be: State frees a newcomer's share at the second renewal, drained or not."""
         for _, stop in self._running.values():
             stop.set()
         pending = {task for task, _ in self._running.values()}
         while pending:
-            _, pending = await asyncio.wait(pending, timeout=TTL_S / 3)
+            _, pending = await asyncio.wait(pending, timeout=TTL_S / 2)
             if pending:
                 try:
                     await self._held()

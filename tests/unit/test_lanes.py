@@ -87,7 +87,7 @@ async def test_bulk_gets_a_tenth_under_endless_urgent_load() -> None:
 
     async with asyncio.timeout(10):
         await asyncio.gather(*(load(lane) for lane in ("urgent", "urgent", "normal", "bulk")))
-    assert 100 <= counted["bulk"] + 1
+    assert counted["bulk"] + 1 >= 100
     assert counted["bulk"] <= 110
     assert counted["urgent"] > 800
 

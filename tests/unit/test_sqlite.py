@@ -46,7 +46,9 @@ async def blocked(writer: Writer) -> tuple[threading.Event, asyncio.Task[None]]:
 async def test_work_that_waits_shares_one_commit(tmp_path: Path) -> None:
     writer = Writer(tmp_path / "f.db", SCHEMA)
     begun: list[str] = []
-    writer._db.set_trace_callback(lambda sql: begun.append(sql) if sql.startswith("BEGIN") else None)
+    writer._db.set_trace_callback(
+        lambda sql: begun.append(sql) if sql.startswith("BEGIN") else None
+    )
     go, first = await blocked(writer)
     rest = [asyncio.create_task(writer.run(insert(n))) for n in range(100)]
     await asyncio.sleep(0.01)
@@ -77,7 +79,9 @@ async def test_a_failing_job_is_undone_alone(tmp_path: Path) -> None:
 
 
 async def test_a_failing_commit_fails_everybody_and_stores_nothing(tmp_path: Path) -> None:
-    schema = SCHEMA + ";PRAGMA foreign_keys=ON;CREATE TABLE IF NOT EXISTS c (n INTEGER REFERENCES t(n)"
+    schema = (
+        SCHEMA + ";PRAGMA foreign_keys=ON;CREATE TABLE IF NOT EXISTS c (n INTEGER REFERENCES t(n)"
+    )
     writer = Writer(tmp_path / "f.db", schema + " DEFERRABLE INITIALLY DEFERRED)")
     go, first = await blocked(writer)
     tasks = [
@@ -111,7 +115,9 @@ async def test_a_cancelled_caller_undoes_nothing(tmp_path: Path) -> None:
 
 async def test_close_finishes_what_is_queued_and_may_be_repeated(tmp_path: Path) -> None:
     writer = Writer(tmp_path / "f.db", SCHEMA)
-    tasks = [asyncio.create_task(writer.run(insert(n))) for n in range(700)]  # more than a commit takes
+    tasks = [
+        asyncio.create_task(writer.run(insert(n))) for n in range(700)
+    ]  # more than a commit takes
     await asyncio.sleep(0)
     await writer.close()
     await writer.close()

@@ -36,7 +36,9 @@ def snap(view: str = "", **deliveries: list[str]) -> Snapshot:
         b"",
         view,
         {
-            (int(name[1:]), 0): {n: (evidence, evidence.upper(), 0) for n, evidence in enumerate(parts)}
+            (int(name[1:]), 0): {
+                n: (evidence, evidence.upper(), 0) for n, evidence in enumerate(parts)
+            }
             for name, parts in deliveries.items()
         },
     )
@@ -65,8 +67,7 @@ async def test_the_order_of_marks_does_not_matter(given_marks: list[Mark], rng) 
 @given(st.lists(st.sampled_from(EVIDENCE), min_size=1, max_size=8))
 async def test_one_part_never_moves_backwards(words: list[str]) -> None:
     ranks = [
-        RANK[status.derive(s)]
-        for s in await marked([Mark("m", 0, 0, 0, word) for word in words])
+        RANK[status.derive(s)] for s in await marked([Mark("m", 0, 0, 0, word) for word in words])
     ]
     assert ranks == sorted(ranks)
     assert ranks[-1] == max(RANK[word] for word in words)
@@ -80,7 +81,9 @@ async def test_one_part_never_moves_backwards(words: list[str]) -> None:
         )
     )
 )
-async def test_good_news_never_makes_a_message_worse(case: tuple[int, list[tuple[int, str]]]) -> None:
+async def test_good_news_never_makes_a_message_worse(
+    case: tuple[int, list[tuple[int, str]]],
+) -> None:
     parts, words = case
     sent = [Mark("m", 0, 0, part, "sent") for part in range(parts)]
     seen = await marked(sent + [Mark("m", 0, 0, part, word) for part, word in words])
@@ -94,19 +97,17 @@ async def test_good_news_never_makes_a_message_worse(case: tuple[int, list[tuple
         before = after
 
 
-@given(marks, st.sampled_from(["", "queued", "held:quiet", "sending", "rejected:x", "suppressed:y"]))
+@given(
+    marks, st.sampled_from(["", "queued", "held:quiet", "sending", "rejected:x", "suppressed:y"])
+)
 async def test_delivered_and_read_stay_whatever_else_is_said(
     given_marks: list[Mark], view: str
 ) -> None:
     reached = 0
     for snapshot in await marked(given_marks):
-        derived = status.derive(
-            Snapshot(True, b"", view, snapshot.deliveries)
-        )
+        derived = status.derive(Snapshot(True, b"", view, snapshot.deliveries))
         assert derived in status.STATUSES
-        whole = [
-            min(RANK[p[0]] for p in parts.values()) for parts in snapshot.deliveries.values()
-        ]
+        whole = [min(RANK[p[0]] for p in parts.values()) for parts in snapshot.deliveries.values()]
         if max(whole) >= RANK["delivered"]:
             reached += 1
             assert derived in GOOD

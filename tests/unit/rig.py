@@ -1,4 +1,4 @@
-"""Parts of a core for unit tests: a bus of lists, a scripted adapter, a settle and envelopes; nothing is waited for that a clock does not move."""
+"""Parts of a core for unit tests: a bus of lists, a scripted adapter, a settle, envelopes; only the clock moves time."""
 
 from __future__ import annotations
 
@@ -69,6 +69,7 @@ class ListBus:
         self.published: list[Frame] = []
         self.queues: dict[str, list[tuple[bytes, int]]] = defaultdict(list)
         self.failures: list[Exception | None] = []
+        self.delayed: list[Frame] = []
         self.acked = 0
         self.released: list[str] = []
         self.declared: list[list[Queue]] = []
@@ -82,7 +83,10 @@ class ListBus:
             raise error
         for frame in frames:
             self.published.append(frame)
-            self.queues[frame.key].append((frame.body, 0))
+            if frame.delay:
+                self.delayed.append(frame)
+            else:
+                self.queues[frame.key].append((frame.body, 0))
 
     @asynccontextmanager
     async def consume(self, queue: Queue, *, max_batch: int, max_wait: float):
@@ -90,8 +94,7 @@ class ListBus:
         taken, waiting[:max_batch] = waiting[:max_batch], []
         lease = _Lease([Delivery(queue, body, n + 1, i) for i, (body, n) in enumerate(taken)])
         try:
-            if not taken:
-                await asyncio.sleep(0.001)
+            await asyncio.sleep(0 if taken else 0.001)
             yield lease
         finally:
             back = [(d.body, d.number) for d in lease.deliveries if d.tag not in lease.acked]
@@ -115,6 +118,12 @@ class ListBus:
 
     async def close(self) -> None:
         return
+
+    def ripen(self) -> None:
+        """Let every delay be over."""
+        for frame in self.delayed:
+            self.queues[frame.key].append((frame.body, 0))
+        self.delayed.clear()
 
     def topic(self, topic: str) -> list[Any]:
         """What was published to a topic, read, oldest first."""

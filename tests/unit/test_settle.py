@@ -162,7 +162,7 @@ async def test_what_follows_an_outcome(
 ) -> None:
     rig = Rig()
     settle = rig.settle(pipeline)
-    one, ordered = await settled(settle, envelope, outcome)
+    _, ordered = await settled(settle, envelope, outcome)
     snapshot = (await rig.state.get_many([envelope.id]))[0]
     assert snapshot.view == expect.view
     assert derive(snapshot) == expect.status

@@ -331,6 +331,24 @@ async def test_how_an_unknown_is_resolved(
     assert (again.token() == first.token()) == (kind == "same token")
 
 
+@pytest.mark.parametrize("outcome", [Retry("recipient", "busy"), Held(T0 + 60_000, "quiet")])
+@pytest.mark.parametrize(("ability", "kept"), [("idempotent", 1), ("resolves", -1)])
+async def test_a_resend_that_was_put_off_keeps_its_token_where_that_matters(
+    outcome: Outcome, ability: str, kept: int
+) -> None:
+    """Else the far end would take the next try for another message, while it may have the first."""
+    rig = Rig()
+    rig.adapter.spec = replace(SPEC, **{ability: True})  # type: ignore[misc,arg-type]
+    await settled(rig.settle(), message(attempt=2, token_of=1, tries=1), outcome)
+    further = rig.bus.topic("out.east") + [wire.open_sealed(r.body) for r in rig.due.rows.values()]
+    assert [(e.attempt, e.token_of) for e in further] == [(3, kept)]
+    await settled(rig.settle("submit"), message(attempt=3, token_of=1, channel=""), outcome)
+    (held,) = rig.bus.topic("submit") or [
+        wire.open_sealed(r.body) for r in list(rig.due.rows.values())[1:]
+    ]
+    assert held.token_of == 1
+
+
 async def test_an_unknown_is_found_by_its_recipient_until_its_deadline() -> None:
     rig = Rig(rule=RetryRule(unknown_wait_s=400.0))
     await settled(rig.settle(), message(), Unknown("lost", ("f9",)))

@@ -48,7 +48,8 @@ from protocols.envelope import Envelope, Record
 _INTERNAL = {
     "event": RetryRule(max_tries=60, max_age_s=5 * 86400.0),
     "inbound": RetryRule(max_tries=20, max_age_s=86400.0),
-    "receipt": RetryRule(max_tries=20, max_age_s=86400.0),
+    # A receipt says itself when to look again (stages/correlate.py), no back-off on top of it.
+    "receipt": RetryRule(max_tries=20, max_age_s=86400.0, backoff=(0.0,)),
 }
 
 Writers = Mapping[str, Callable[[Sequence[Record]], Awaitable[None]]]
@@ -86,6 +87,7 @@ class App:
         self.sole = "sqlite" in (process.bus.kind, process.state.kind, process.store.kind)
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{rng.getrandbits(32):08x}"
         self.channels: dict[str, Channel] = {}
+        self._in_flight: set[tuple[str, int, int]] = set()
         self._adapters = adapters
         self._specs: dict[str, Spec] = {
             kind: adapter.spec for kind, adapter in adapters.items() if hasattr(adapter, "spec")
@@ -353,6 +355,7 @@ class App:
             log=self.log,
             owner=self.owner,
             sole=self.sole,
+            in_flight=self._in_flight,
             partitions=self.partitions,
             prefetch=self._prefetch,
             settle=self._settle,

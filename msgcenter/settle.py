@@ -206,6 +206,13 @@ class Settle:
             return envelope.again(counts=True, possibly_duplicate=True), rule.unknown_wait_s
         return None
 
+    def _token_of(self, envelope: Envelope) -> int:
+        """Whose token the next pass carries when this one did not send. An idempotent far end may still hold the first
+        try, so its token stays; a far end that was asked has said that it does not, and need not be asked again."""
+        spec = self._spec_of(envelope.channel)
+        asked = self.pipeline == "channel" and not (spec is not None and spec.idempotent)
+        return -1 if asked else envelope.token_of
+
     def _record(self, item: Item, result: Concluded, now: int) -> Record:
         envelope, outcome = item.envelope, item.outcome
         assert outcome is not None
@@ -257,13 +264,15 @@ class Settle:
                 if self.pipeline == "submit":
                     out.envelopes.append((out_topic(to[0]), replace(envelope, channel=to[0]), 0.0))
             case Held(until=until, rule=reason):
-                out.due.append(self._due_row(envelope.again(counts=False), until, reason))
+                held = envelope.again(counts=False, token_of=self._token_of(envelope))
+                out.due.append(self._due_row(held, until, reason))
             case Retry():
                 rule = self._rules(envelope.category)
                 verdict = next_try(rule, envelope, outcome, self._clock.now_ms(), self._rng)
                 # A stored Retry had budget when it was concluded; if time ran out since, the next pass will say so.
                 wait = outcome.after if isinstance(verdict, GiveUp) else verdict
-                self._again(envelope.again(counts=counts(outcome)), wait, out)
+                again = envelope.again(counts=counts(outcome), token_of=self._token_of(envelope))
+                self._again(again, wait, out)
             case Unknown():
                 resend = self._resend(envelope)
                 if resend is not None:

@@ -15,7 +15,7 @@ _SHIFTS = range(120, -1, -10)
 
 
 def hashed(*parts: object) -> str:
-    """26 base32 characters (130 bits of SHA-256) of the parts, joined so that no two lists of parts collide."""
+    """26 base32 characters (130 bits of SHA-256) of the parts, joined by a unit separator, which no part should hold."""
     text = "\x1f".join(str(part) for part in parts)
     number = int.from_bytes(hashlib.sha256(text.encode()).digest()[:17], "big") >> 6
     return "".join([_PAIRS[number >> shift & 1023] for shift in _SHIFTS])

@@ -197,17 +197,13 @@ class Worker:
 
     async def _open(self, delivery: Delivery) -> Leased:
         """Read a frame; what cannot be read goes to `invalid`, alone, and is counted."""
-<<<<<<< HEAD
-        leased = Leased(delivery)
-        if self._shared is not None and (known := self._shared.get(delivery.body)) is not None:
-            leased.records = list(known)
-            return leased
-=======
         number = delivery.number
         if number > 1:
             number = max(1, number - self._excused.get(hash(delivery.body), 0))
         leased = Leased(delivery, number)
->>>>>>> coretests
+        if self._shared is not None and (known := self._shared.get(delivery.body)) is not None:
+            leased.records = list(known)
+            return leased
         bad: list[tuple[str, bytes]] = []
         try:
             sealed = wire.unpack_frame(delivery.body)

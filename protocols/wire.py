@@ -163,9 +163,9 @@ def _address_or_none(value: Any) -> Address | None:
     return None if value is None else _address(value)
 
 
-<<<<<<< HEAD
 _SCALARS: dict[Check, type] = {_str: str, _int: int, _bool: bool}
-=======
+
+
 def _unknown(values: Sequence[Any], depth: int = _UNKNOWN_DEPTH) -> None:
     """Fields of a newer release are not read, yet the limits of the format hold for them too."""
     for value in values:
@@ -175,7 +175,6 @@ def _unknown(values: Sequence[Any], depth: int = _UNKNOWN_DEPTH) -> None:
             _unknown(value, depth - 1)
         elif type(value) is float and not isfinite(value):
             raise Malformed(f"expected a finite number, got {value}")
->>>>>>> coretests
 
 
 def _fields(name: str, make: Callable[..., Any], checks: Sequence[Check], required: int) -> Check:
@@ -185,12 +184,9 @@ def _fields(name: str, make: Callable[..., Any], checks: Sequence[Check], requir
     than this release, is gone through field by field.
     """
     count = len(checks)
-<<<<<<< HEAD
     shape = [_SCALARS.get(field) for field in checks]
     others = [(at, field) for at, field in enumerate(checks) if field not in _SCALARS]
-=======
     names = tuple(make.__dataclass_fields__)  # type: ignore[attr-defined]
->>>>>>> coretests
 
     def check(value: Any) -> Any:
         if type(value) is not list:

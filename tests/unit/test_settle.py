@@ -75,7 +75,7 @@ TABLE: list[tuple[str, Envelope, Outcome, Expect]] = [
         "submit",
         ORDERED,
         Retry("message", "later"),
-        Expect("queued", "queued", "submit", final=False),
+        Expect("queued", "queued", ordered=1, final=False),
     ),
     ("channel", ONE_STEP, Sent(("f1", "f2")), Expect("sent", "sent")),
     ("channel", ONE_STEP, Sent(), Expect("sent", "sent")),

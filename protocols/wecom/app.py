@@ -153,8 +153,7 @@ def appchat_update(
     """Whoever removes the owner names a new one in the same call."""
     at_most("appchat.name", name)
     for each in (add, remove):
-        if each:
-            user_ids("app.touser", each)
+        user_ids("appchat.update.list", each)
     if owner and owner in remove:
         raise Malformed("appchat.owner: being removed in the same call")
     fields = present(name=name, owner=owner, add_user_list=list(add), del_user_list=list(remove))

@@ -114,17 +114,6 @@ def texts(*paths: str, sep: str = "") -> tuple[str, ...]:
     return found
 
 
-def one(kind: type[T], *paths: str) -> T:
-    """A part with fields of its own; empty ones where it is missing."""
-
-    def convert(value: Any) -> T:
-        inner = next((each for each in as_list(value) if isinstance(each, Mapping)), {})
-        return load(kind, inner)
-
-    found: T = field(default_factory=kind, metadata=_spec(paths, None, convert).metadata)
-    return found
-
-
 def many(kind: type[T], *paths: str) -> tuple[T, ...]:
     """A list of such parts; what is no part is left out."""
     found: tuple[T, ...] = _spec(

@@ -189,6 +189,7 @@ BOUNDS: Mapping[str, Bound] = {
         # appchat
         Bound("appchat.name", 50, "characters"),
         Bound("appchat.userlist", 2_000, "items", 2),
+        Bound("appchat.update.list", 2_000, "items"),
         Bound("appchat.chatid", 32, "characters", 1),
         # kf
         Bound("kf.msgid", 32, "octets", 1),

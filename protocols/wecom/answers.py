@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from protocols.errors import Malformed
-from protocols.wecom.fields import (
+from protocols.fields import (
     as_int,
     as_list,
     as_text,
@@ -22,7 +22,7 @@ from protocols.wecom.fields import (
     text,
     texts,
 )
-from protocols.wecom.jsontext import parse
+from protocols.jsontext import parse
 
 
 @dataclass(frozen=True, slots=True)

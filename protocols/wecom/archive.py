@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from protocols.errors import Malformed
+from protocols.fields import as_text, flatten, load, many, number, text, texts
+from protocols.jsontext import MAX_BYTES, parse, write
 from protocols.wecom import archive_contents as c
 from protocols.wecom.answers import Model
-from protocols.wecom.fields import as_text, flatten, load, many, number, text, texts
-from protocols.wecom.jsontext import MAX_BYTES, parse, write
 from protocols.wecom.limits import BOUNDS, between
 
 _CONTROLS = re.compile(r"[\x00-\x1f]")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias, Union
 
-from protocols.wecom.fields import as_list, many, number, real, text, texts
+from protocols.fields import as_list, many, number, real, text, texts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from protocols.errors import Malformed
+from protocols.jsontext import write
 from protocols.wecom.bodies import Body, needed, present
-from protocols.wecom.jsontext import write
 from protocols.wecom.limits import at_most, between, user_ids
 
 # -- attachments --------------------------------------------------------------------------------------------------------

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from protocols.fields import flag, many, number, text, texts
 from protocols.wecom.answers import Model
-from protocols.wecom.fields import flag, many, number, text, texts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

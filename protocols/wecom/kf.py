@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from protocols.errors import Malformed
+from protocols.jsontext import write
 from protocols.wecom.bodies import Body, needed, present
-from protocols.wecom.jsontext import write
 from protocols.wecom.limits import at_most, between, user_ids
 
 _MSGID = re.compile(r"[0-9A-Za-z_-]{1,32}")

@@ -66,6 +66,7 @@ class Channel:
         self.config = config
         self.settings = settings
         self._core = core
+        self._port = port
         self.adapter = adapter(settings, port)
         self.detail = "starting"
         self._log = core.log.bind(channel=name)
@@ -82,6 +83,12 @@ class Channel:
     @property
     def spec(self) -> Spec:
         return self.adapter.spec
+
+    @property
+    def links_up(self) -> int | None:
+        """Connections that carry messages; None for a kind without links."""
+        links = self._port.figures.get("links_up")
+        return None if links is None else int(links)
 
     @property
     def up(self) -> bool:

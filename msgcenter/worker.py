@@ -16,6 +16,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 import msgpack
 
 from msgcenter import pipeline
+from msgcenter.archive.reading import RecordFrames
 from msgcenter.archive.sink import SinkError
 from msgcenter.bus import Bus, BusError, Delivery, Frame, Queue, delay_tier
 from msgcenter.bus.topology import INVALID
@@ -109,11 +110,14 @@ class Worker:
         log: Any,
         ready: Ready = always_ready,
         takes: Takes = "envelopes",
+        shared: RecordFrames | None = None,
         max_frames: int = 8,
         max_wait: float = 1.0,
     ) -> None:
+        """`shared`: what the workers of several sinks in this process read the same frames through."""
         self.queue = queue
         self._takes = takes
+        self._shared = shared
         self._bus = bus
         self._handler = handler
         self._clock = clock
@@ -197,6 +201,9 @@ class Worker:
         if number > 1:
             number = max(1, number - self._excused.get(hash(delivery.body), 0))
         leased = Leased(delivery, number)
+        if self._shared is not None and (known := self._shared.get(delivery.body)) is not None:
+            leased.records = list(known)
+            return leased
         bad: list[tuple[str, bytes]] = []
         try:
             sealed = wire.unpack_frame(delivery.body)
@@ -224,6 +231,8 @@ class Worker:
             )
             self._metrics.invalid_frames_total.labels(self.queue.topic).inc(len(bad))
             self._log.error("unreadable", count=len(bad), reason=bad[0][0])
+        elif self._shared is not None:
+            self._shared.put(delivery.body, tuple(leased.records))
         return leased
 
     async def _against_poison(self, one: Leased) -> None:

@@ -31,7 +31,26 @@ from protocols.outcome import (
     Suppressed,
     Unknown,
 )
-from protocols.payload import REPORT_STATES, DeliveryReport, Notice, Payload, Text
+from protocols.payload import (
+    MEDIA_KINDS,
+    REPORT_STATES,
+    Card,
+    CreateGroup,
+    DeliveryReport,
+    DissolveGroup,
+    Happening,
+    Link,
+    Markdown,
+    Media,
+    MiniProgram,
+    Native,
+    Notice,
+    Payload,
+    Pull,
+    Recall,
+    Text,
+    UpdateGroup,
+)
 
 VERSION = 1
 MAX_ITEMS = 100
@@ -144,6 +163,9 @@ def _address_or_none(value: Any) -> Address | None:
     return None if value is None else _address(value)
 
 
+_SCALARS: dict[Check, type] = {_str: str, _int: int, _bool: bool}
+
+
 def _unknown(values: Sequence[Any], depth: int = _UNKNOWN_DEPTH) -> None:
     """Fields of a newer release are not read, yet the limits of the format hold for them too."""
     for value in values:
@@ -156,9 +178,15 @@ def _unknown(values: Sequence[Any], depth: int = _UNKNOWN_DEPTH) -> None:
 
 
 def _fields(name: str, make: Callable[..., Any], checks: Sequence[Check], required: int) -> Check:
-    """A check for a list of fields by position; `required` of them must be there, later ones have defaults."""
+    """A check for a list of fields by position; `required` of them must be there, later ones have defaults.
+
+    A list with every field is checked all scalars at once, by comparing types; only one that fails there, or is older or newer
+    than this release, is gone through field by field.
+    """
     count = len(checks)
     names = tuple(make.__dataclass_fields__)  # type: ignore[attr-defined]
+    shape = [_SCALARS.get(field) for field in checks]
+    others = [(at, field) for at, field in enumerate(checks) if field not in _SCALARS]
 
     def check(value: Any) -> Any:
         if type(value) is not list:
@@ -171,6 +199,14 @@ def _fields(name: str, make: Callable[..., Any], checks: Sequence[Check], requir
             except Malformed as error:
                 raise Malformed(f"{name}, a field of a newer release: {error}") from error
         try:
+            if len(value) == count:
+                fields = value.copy()
+                kinds: list[type | None] = list(map(type, value))
+                for at, field in others:
+                    fields[at] = field(value[at])
+                    kinds[at] = None
+                if kinds == shape:
+                    return make(*fields)
             return make(*[field(item) for field, item in zip(checks, value, strict=False)])
         except Malformed as error:
             for field_name, field, item in zip(names, checks, value, strict=False):
@@ -219,6 +255,30 @@ _payload_to, _payload = _union(
             _fields("report", DeliveryReport, [_str, _one_of(REPORT_STATES), _str, _int], 2),
         ),
         (Notice, "notice", _fields("notice", Notice, [_str, _str, _str], 3)),
+        (
+            Media,
+            "media",
+            _fields("media", Media, [_one_of(MEDIA_KINDS), _str, _str, _str, _str], 2),
+        ),
+        (Link, "link", _fields("link", Link, [_str, _str, _str, _str], 2)),
+        (MiniProgram, "mini", _fields("mini program", MiniProgram, [_str, _str, _str, _str], 3)),
+        (Card, "card", _fields("card", Card, [_str, _str, _str, _str], 3)),
+        (Markdown, "markdown", _fields("markdown", Markdown, [_str], 1)),
+        (Native, "native", _fields("native", Native, [_str, _str], 2)),
+        (Happening, "happening", _fields("happening", Happening, [_str, _str], 2)),
+        (
+            CreateGroup,
+            "create_group",
+            _fields("create group", CreateGroup, [_str, _str, _str, _strs], 4),
+        ),
+        (
+            UpdateGroup,
+            "update_group",
+            _fields("update group", UpdateGroup, [_str, _str, _str, _strs, _strs], 1),
+        ),
+        (DissolveGroup, "dissolve_group", _fields("dissolve group", DissolveGroup, [_str], 1)),
+        (Recall, "recall", _fields("recall", Recall, [_str, _strs], 2)),
+        (Pull, "pull", _fields("pull", Pull, [_str, _str], 1)),
     ],
 )
 _scope = _one_of(SCOPES)

@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from msgcenter.app import App, DataFolderBusy, Parts, lock_folder
+from msgcenter.app import App
 from msgcenter.bus import BusError
 from msgcenter.clock import SystemClock
 from msgcenter.config import load
 from msgcenter.live import live_config
+from msgcenter.parts import DataFolderBusy, Parts, lock_folder
 from msgcenter.policy.retry import RetryRule
 from msgcenter.state.memory import MemoryState
 from tests.unit.rig import LOG, SPEC, ListBus, message, metrics

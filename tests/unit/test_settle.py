@@ -75,6 +75,12 @@ TABLE: list[tuple[str, Envelope, Outcome, Expect]] = [
         "submit",
         ORDERED,
         Retry("message", "later"),
+        Expect("queued", "queued", ordered=1, final=False),
+    ),
+    (
+        "submit",
+        ONE_STEP,
+        Retry("channel", "out of service", code="no_route"),
         Expect("queued", "queued", "submit", final=False),
     ),
     ("channel", ONE_STEP, Sent(("f1", "f2")), Expect("sent", "sent")),

@@ -68,7 +68,7 @@ async def test_wait_until(at: int, held: bool) -> None:
     [
         (message(), Routed(("east",))),
         (message(channels=("other", "fake"), step=1), Routed(("east",))),
-        (message(channels=("other",)), ("channel", "no_route")),
+        (message(channels=("other",)), ("channel", "no_route")),  # it may come back: tried again
         (message(step=1), ("message", "no_route")),
         (message(channels=()), ("message", "no_route")),
         (message(to=Address("staff", "7")), ("account", "address_scheme")),
@@ -81,7 +81,7 @@ async def test_route(envelope: Any, expect: Any) -> None:
         assert one.outcome == expect
         assert one.decisions[0].rule == "rule 1"
     else:
-        assert isinstance(one.outcome, Rejected)
+        assert isinstance(one.outcome, Retry if expect[0] == "channel" else Rejected)
         assert (one.outcome.scope, one.outcome.code) == expect
 
 

@@ -184,9 +184,9 @@ def _fields(name: str, make: Callable[..., Any], checks: Sequence[Check], requir
     than this release, is gone through field by field.
     """
     count = len(checks)
+    names = tuple(make.__dataclass_fields__)  # type: ignore[attr-defined]
     shape = [_SCALARS.get(field) for field in checks]
     others = [(at, field) for at, field in enumerate(checks) if field not in _SCALARS]
-    names = tuple(make.__dataclass_fields__)  # type: ignore[attr-defined]
 
     def check(value: Any) -> Any:
         if type(value) is not list:

@@ -77,6 +77,12 @@ TABLE: list[tuple[str, Envelope, Outcome, Expect]] = [
         Retry("message", "later"),
         Expect("queued", "queued", ordered=1, final=False),
     ),
+    (
+        "submit",
+        ONE_STEP,
+        Retry("channel", "out of service", code="no_route"),
+        Expect("queued", "queued", "submit", final=False),
+    ),
     ("channel", ONE_STEP, Sent(("f1", "f2")), Expect("sent", "sent")),
     ("channel", ONE_STEP, Sent(), Expect("sent", "sent")),
     ("channel", ONE_STEP, Suppressed("cancelled"), Expect("cancelled", "cancelled:cancelled")),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgpack
 import pytest
@@ -26,7 +26,7 @@ from protocols.outcome import (
     Suppressed,
     Unknown,
 )
-from protocols.payload import DeliveryReport, Notice, Text
+from protocols.payload import DeliveryReport, Payload, Text
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "wire"
 T0 = 1_790_000_000_000
@@ -38,17 +38,11 @@ ints = st.integers(-(2**63), 2**63 - 1)
 addresses = st.builds(Address, st.sampled_from(sorted(SCHEMES)), st.text(min_size=1, max_size=20))
 scopes = st.sampled_from(["message", "recipient", "account", "channel"])
 lists = st.lists(texts, max_size=4).map(tuple)
-payloads = st.one_of(
-    st.builds(Text, texts),
-    st.builds(
-        DeliveryReport,
-        texts,
-        st.sampled_from(["delivered", "undelivered", "unknown", "read"]),
-        texts,
-        ints,
-    ),
-    st.builds(Notice, texts, texts, texts),
-)
+PAYLOADS: dict[type, st.SearchStrategy[Any]] = {
+    cls: st.builds(cls, at=ints) if cls is DeliveryReport else st.builds(cls)
+    for cls in get_args(Payload)
+}
+payloads = st.one_of(*PAYLOADS.values())
 OUTCOMES: dict[type, st.SearchStrategy[Any]] = {
     Sent: st.builds(Sent, lists, texts),
     Routed: st.builds(Routed, lists),
@@ -117,6 +111,17 @@ records = st.builds(
 def test_a_frame_gives_back_what_was_put_in(items: list[Any]) -> None:
     frame = wire.pack_frame([wire.seal(item) for item in items])
     assert [wire.open_sealed(data) for data in wire.unpack_frame(frame)] == items
+
+
+@pytest.mark.parametrize("kind", PAYLOADS, ids=lambda kind: kind.__name__)
+def test_every_payload_survives(kind: type) -> None:
+    @settings(max_examples=20, deadline=None)
+    @given(PAYLOADS[kind])
+    def check(payload: Any) -> None:
+        envelope = replace(SMALL, payload=payload)
+        assert wire.open_sealed(wire.seal(envelope)) == envelope
+
+    check()
 
 
 @pytest.mark.parametrize("kind", OUTCOMES, ids=lambda kind: kind.__name__)
@@ -268,6 +273,11 @@ def nested(depth: int) -> Any:
         ({"payload": ["text"]}, r"envelope\.payload: text: 0 fields"),
         ({"payload": ["text", 1]}, r"envelope\.payload: text\.text: expected text"),
         ({"payload": ["report", "r", "lost"]}, r"report\.state: expected one of"),
+        ({"payload": ["media", "film", "med_1"]}, r"media\.kind: expected one of"),
+        (
+            {"payload": ["create_group", "g", "n", "o", "m"]},
+            r"create group\.members: expected a list",
+        ),
         ({"payload": ["report", "r", ["read"]]}, r"report\.state: expected one of"),
         (
             {"payload": ["text", "x", nested(4)]},

@@ -68,10 +68,10 @@ async def test_wait_until(at: int, held: bool) -> None:
     [
         (message(), Routed(("east",))),
         (message(channels=("other", "fake"), step=1), Routed(("east",))),
-        (message(channels=("other",)), (Retry, "channel", "no_route")),
-        (message(step=1), (Rejected, "message", "no_route")),
-        (message(channels=()), (Rejected, "message", "no_route")),
-        (message(to=Address("staff", "7")), (Rejected, "account", "address_scheme")),
+        (message(channels=("other",)), ("channel", "no_route")),  # it may come back: tried again
+        (message(step=1), ("message", "no_route")),
+        (message(channels=()), ("message", "no_route")),
+        (message(to=Address("staff", "7")), ("account", "address_scheme")),
     ],
 )
 async def test_route(envelope: Any, expect: Any) -> None:
@@ -81,8 +81,8 @@ async def test_route(envelope: Any, expect: Any) -> None:
         assert one.outcome == expect
         assert one.decisions[0].rule == "rule 1"
     else:
-        assert isinstance(one.outcome, Retry | Rejected)
-        assert (type(one.outcome), one.outcome.scope, one.outcome.code) == expect
+        assert isinstance(one.outcome, Retry if expect[0] == "channel" else Rejected)
+        assert (one.outcome.scope, one.outcome.code) == expect
 
 
 async def test_render() -> None:

@@ -16,7 +16,6 @@ from msgcenter import pipelines
 from msgcenter.adapter import Adapter, Spec, Subscriber
 from msgcenter.archive.reading import RecordFrames
 from msgcenter.archive.sinking import Burying, Quarantine, Sinking
-from msgcenter.backlog import Backlog
 from msgcenter.bus import Lane, Queue
 from msgcenter.bus.topology import (
     DEAD,
@@ -24,8 +23,6 @@ from msgcenter.bus.topology import (
     INVALID,
     RECORD,
     SUBMIT,
-    lanes_of,
-    out_topic,
     topology,
 )
 from msgcenter.channel import Channel, Core
@@ -41,6 +38,7 @@ from msgcenter.port import ChannelPort
 from msgcenter.schedule import Schedule
 from msgcenter.settle import Settle
 from msgcenter.stages.route import Target
+from msgcenter.withdrawn import withdrawn
 from msgcenter.worker import Handler, Passage, Takes, Worker
 from protocols.envelope import Envelope, Record
 
@@ -96,6 +94,7 @@ class App:
         self._stop = asyncio.Event()
         self._tasks: list[asyncio.Task[Any]] = []
         self._channel_tasks: dict[str, tuple[asyncio.Task[None], asyncio.Event]] = {}
+        self._withdrawn: dict[str, tuple[asyncio.Task[None], asyncio.Event]] = {}
         self._http: aiohttp.ClientSession | None = None
 
     # -- what the configuration in force says -------------------------------------------------------------------------
@@ -124,6 +123,10 @@ class App:
             return running.spec
         configured = self.live.current.channels.get(channel)
         return self._specs.get(configured.kind) if configured else None
+
+    def in_service(self, channel: str) -> bool:
+        configured = self.live.current.channels.get(channel)
+        return configured is not None and configured.enabled
 
     def sender(self, account: str) -> str:
         known = self.live.current.accounts.get(account)
@@ -176,9 +179,10 @@ class App:
     async def stop(self) -> None:
         """Stop taking, let what is in hand finish within `drain`, then close. What is not finished comes again."""
         self._stop.set()
-        for _, stop in self._channel_tasks.values():
+        channels = [*self._channel_tasks.values(), *self._withdrawn.values()]
+        for _, stop in channels:
             stop.set()
-        tasks = [*self._tasks, *(task for task, _ in self._channel_tasks.values())]
+        tasks = [*self._tasks, *(task for task, _ in channels)]
         forever = [task for task in tasks if task.get_name() == "reload"]
         for task in forever:
             task.cancel()
@@ -220,6 +224,7 @@ class App:
             due=self.parts.store,
             rules=self.rule,
             spec_of=self.spec_of,
+            in_service=self.in_service,
             clock=self.clock,
             rng=self.rng,
             metrics=self.metrics,
@@ -344,8 +349,8 @@ class App:
             if channel.enabled:
                 self._start_channel(name, config)
 
-    def _start_channel(self, name: str, config: Config) -> None:
-        core = Core(
+    def _core(self) -> Core:
+        return Core(
             bus=self.parts.bus,
             state=self.parts.state,
             park=self.parts.store,
@@ -361,7 +366,9 @@ class App:
             settle=self._settle,
             sender=self.sender,
         )
-        port = ChannelPort(
+
+    def _port(self, name: str) -> ChannelPort:
+        return ChannelPort(
             name,
             bus=self.parts.bus,
             clock=self.clock,
@@ -372,9 +379,13 @@ class App:
             http=self.http,
             subscriber=self.subscriber,
         )
+
+    def _start_channel(self, name: str, config: Config) -> None:
         configured = config.channels[name]
         adapter = self._adapters[configured.kind]
-        channel = Channel(name, configured, config.settings[name], adapter, port, core)
+        channel = Channel(
+            name, configured, config.settings[name], adapter, self._port(name), self._core()
+        )
         self.channels[name] = channel
         stop = asyncio.Event()
         self._channel_tasks[name] = (
@@ -396,31 +407,39 @@ class App:
         for name, channel in old.channels.items():
             gone = name not in new.channels or not new.channels[name].enabled
             if channel.enabled and gone:
-                self._return_backlog(name)
+                self._withdraw(name, old)
         for name, channel in new.channels.items():
             if channel.enabled and name not in self.channels:
+                if name in self._withdrawn:
+                    await self._end(*self._withdrawn.pop(name))
                 self._start_channel(name, new)
 
     async def _end_channel(self, name: str) -> None:
-        task, stop = self._channel_tasks.pop(name)
         self.channels.pop(name)
+        await self._end(*self._channel_tasks.pop(name))
+
+    async def _end(self, task: asyncio.Task[None], stop: asyncio.Event) -> None:
         stop.set()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self.live.current.process.drain):
                 await task
 
-    def _return_backlog(self, name: str) -> None:
-        """What waits for a channel that is no longer there goes back to submit, which finds it another one."""
-        backlog = Backlog(
+    def _withdraw(self, name: str, old: Config) -> None:
+        """What waits for a channel that is no longer there goes back to submit, which finds it another one. It runs until
+        the channel comes back or the process ends: other processes may still route to the channel for a moment."""
+        spec = self._specs[old.channels[name].kind]
+        channel = Channel(
             name,
-            self.parts.bus,
-            self.parts.store,
-            partitions=self.partitions,
-            log=self.log,
+            old.channels[name].model_copy(update={"rate": None}),
+            old.settings[name],
+            withdrawn(spec),
+            self._port(name),
+            self._core(),
+            eager=True,
         )
-        for queue in lanes_of(out_topic(name), self.partitions):
-            worker = self._worker(queue, backlog.handler(queue))
-            self._spawn(f"backlog {queue.name}", worker.run(self._stop))
+        stop = asyncio.Event()
+        task = asyncio.create_task(channel.run(stop), name=f"withdrawn {name}")
+        self._withdrawn[name] = (task, stop)
 
 
 async def _ready() -> bool:

@@ -61,7 +61,11 @@ class Channel:
         adapter: Callable[[Any, Any], Adapter],
         port: ChannelPort,
         core: Core,
+        *,
+        eager: bool = False,
     ) -> None:
+        """`eager`: parked conversations are woken at once instead of at their time."""
+        self._eager = eager
         self.name = name
         self.config = config
         self.settings = settings
@@ -234,7 +238,13 @@ class Channel:
         handler: Passage | Ordered = passage
         if queue.lane == "conv":
             handler = Ordered(
-                queue, passage, core.park, clock=core.clock, log=self._log, ready=self.ready
+                queue,
+                passage,
+                core.park,
+                clock=core.clock,
+                log=self._log,
+                ready=self.ready,
+                eager=self._eager,
             )
         return Worker(
             core.bus,

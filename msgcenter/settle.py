@@ -71,6 +71,7 @@ class Settle:
         due: DueStore,
         rules: Callable[[str], RetryRule],
         spec_of: Callable[[str], Spec | None],
+        in_service: Callable[[str], bool] = lambda _: True,
         clock: Clock,
         rng: Random,
         metrics: Metrics,
@@ -82,6 +83,7 @@ class Settle:
         self._due = due
         self._rules = rules
         self._spec_of = spec_of
+        self._in_service = in_service
         self._clock = clock
         self._rng = rng
         self._metrics = metrics
@@ -134,7 +136,9 @@ class Settle:
                 self._rules(envelope.category), envelope, outcome, self._clock.now_ms(), self._rng
             )
             if isinstance(verdict, GiveUp):
-                return Rejected(outcome.scope, verdict.detail, verdict.code)
+                # Given up on this channel, not on the message: the routing slip may go on.
+                scope = "channel" if outcome.scope == "message" else outcome.scope
+                return Rejected(scope, verdict.detail, verdict.code)
         return outcome
 
     def _conclude_of(self, envelope: Envelope, outcome: Outcome) -> Conclude:
@@ -294,7 +298,10 @@ class Settle:
                 assert_never(outcome)
 
     def _again(self, envelope: Envelope, wait: float, out: Next) -> None:
-        if envelope.order_key:
+        if self.pipeline == "channel" and not self._in_service(envelope.channel):
+            # The channel was taken out of service meanwhile: submit finds another one, at once.
+            out.envelopes.append((SUBMIT, replace(envelope, channel=""), 0.0))
+        elif envelope.order_key:
             out.ordered.append((envelope, wait))
         elif wait > DELAYS[-1]:
             at = self._clock.now_ms() + round(wait * 1000)

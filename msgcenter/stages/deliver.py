@@ -17,11 +17,12 @@ from msgcenter.clock import Clock
 from msgcenter.lanes import LaneGate
 from msgcenter.metrics import Metrics
 from msgcenter.pipeline import Item
-from msgcenter.state import Admit, Admitted, State
+from msgcenter.state import Admit, Admitted, State, StateError
 from protocols import wire
-from protocols.envelope import Decision, Envelope
+from protocols.envelope import Decision, Envelope, Key
 from protocols.outcome import Outcome, Suppressed, Unknown
 
+RELEASE_WAITS_S = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0)
 SKEW_S = 2.0
 """How much longer a claim stands than a send may take: the far end's side of a cancelled call may still be under way."""
 
@@ -152,7 +153,7 @@ class Deliver:
         ]
         outcomes = await self._deliver(batch)
         if outcomes is None:
-            await self._state.release([item.envelope.key("channel") for item in items])
+            await self._release([item.envelope.key("channel") for item in items])
             return
         self._delivered()
         self._metrics.send_duration_seconds.labels(self._channel).observe(
@@ -160,6 +161,17 @@ class Deliver:
         )
         for item, outcome in zip(items, outcomes, strict=True):
             item.outcome = outcome
+
+    async def _release(self, keys: Sequence[Key]) -> None:
+        """Nothing of these left: say so even if State is away for a while, or they would count as Unknown later."""
+        for wait in RELEASE_WAITS_S:
+            try:
+                await self._state.release(keys)
+            except StateError:
+                await self._clock.sleep(wait)
+            else:
+                return
+        await self._state.release(keys)
 
     async def _deliver(self, batch: Sequence[Dispatch]) -> Sequence[Outcome] | None:
         """The adapter's answer; None = nothing was handed over. Whatever else goes wrong, the batch may be out: Unknown."""

@@ -206,5 +206,3 @@ def _whole_corp(app: App) -> None:
     """Only an app whose visible range is the root party may use groups."""
     if app.scope is not None:
         raise Refused(48002)
-
-

@@ -132,9 +132,7 @@ class Fields:
             raise self.wrong(key, "missing", errcode)
         return Fields(value, self.path(key))
 
-    def objects(
-        self, key: str, low: int = 0, high: int = 0, errcode: int = 40058
-    ) -> list[Fields]:
+    def objects(self, key: str, low: int = 0, high: int = 0, errcode: int = 40058) -> list[Fields]:
         value = self.values.get(key)
         if value is None:
             value = []

@@ -13,14 +13,41 @@ from adapters.sim.wecom.media import MB, Media, check
 from adapters.sim.wecom.refusals import Refused
 
 APP_TYPES = frozenset(
-    "text image voice video file textcard news mpnews markdown miniprogram_notice template_card".split()
+    (
+        "text",
+        "image",
+        "voice",
+        "video",
+        "file",
+        "textcard",
+        "news",
+        "mpnews",
+        "markdown",
+        "miniprogram_notice",
+        "template_card",
+    )
 )
 CHAT_TYPES = APP_TYPES - {"miniprogram_notice", "template_card"}
 ROBOT_TYPES = frozenset(
-    "text markdown markdown_v2 image news file voice template_card".split()
+    (
+        "text",
+        "markdown",
+        "markdown_v2",
+        "image",
+        "news",
+        "file",
+        "voice",
+        "template_card",
+    )
 )
 CARDS = frozenset(
-    "text_notice news_notice button_interaction vote_interaction multiple_interaction".split()
+    (
+        "text_notice",
+        "news_notice",
+        "button_interaction",
+        "vote_interaction",
+        "multiple_interaction",
+    )
 )
 INTERACTIVE = CARDS - {"text_notice", "news_notice"}
 _TEXT = 2048

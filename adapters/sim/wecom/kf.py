@@ -24,9 +24,7 @@ class Kf:
         self._sessions = sessions
         self._media = media
         self._contexts: dict[tuple[str, str], dict[str, Any]] = {}
-        self.kf_account_add(
-            open_kfid="wk0001", name="沙箱客服", servicers=list(world.members)[:3]
-        )
+        self.kf_account_add(open_kfid="wk0001", name="沙箱客服", servicers=list(world.members)[:3])
 
     def endpoints(self) -> dict[str, Endpoint]:
         posts = {
@@ -230,7 +228,7 @@ class Kf:
         if not self._sessions.consulting(talk) and now - welcomed >= window:
             code = self._sessions.code("welcome", talk)
         more = context | ({"welcome_code": code} if code else {})
-        self._log.event(account, "enter_session", external_userid, **more)
+        self._log.event(account, "enter_session", external_userid, more)
         return {"welcome_code": code}
 
     def customer_recalls(
@@ -238,7 +236,7 @@ class Kf:
     ) -> dict[str, Any]:
         """He takes a message back."""
         account = self._log.known(open_kfid)
-        self._log.event(account, "user_recall_msg", external_userid, recall_msgid=msgid)
+        self._log.event(account, "user_recall_msg", external_userid, {"recall_msgid": msgid})
         return {}
 
     def customer_refuses(
@@ -269,19 +267,15 @@ class Kf:
             raise ValueError(f"{userid} is no servicer of {open_kfid}")
         if action in {"stops", "suspends", "starts"}:
             found.receiving, found.suspended = action == "starts", action == "suspends"
-            more = {} if found.receiving else {"stop_type": int(found.suspended)}
-            status = 1 if found.receiving else 2
-            event = {"servicer_userid": found.userid, "status": status}
-            self._log.event(account, "servicer_status_change", **event, **more)
+            facts: dict[str, Any] = {"servicer_userid": found.userid}
+            facts["status"] = 1 if found.receiving else 2
+            if not found.receiving:
+                facts["stop_type"] = int(found.suspended)
+            self._log.event(account, "servicer_status_change", "", facts)
             return {}
         if action in {"refuses", "accepts"}:
-            self._log.event(
-                account,
-                "reject_customer_msg_switch_change",
-                external_userid,
-                servicer_userid=found.userid,
-                reject_switch=int(action == "refuses"),
-            )
+            facts = {"servicer_userid": found.userid, "reject_switch": int(action == "refuses")}
+            self._log.event(account, "reject_customer_msg_switch_change", external_userid, facts)
             return {}
         self._meet(external_userid)
         talk = self._sessions.conversation(open_kfid, external_userid)
@@ -292,9 +286,8 @@ class Kf:
     ) -> dict[str, Any]:
         account, customer = talk.account, talk.external_userid
         if action == "recalls":
-            self._log.event(
-                account, "servicer_recall_msg", customer, recall_msgid=msgid, servicer_userid=userid
-            )
+            facts = {"recall_msgid": msgid, "servicer_userid": userid}
+            self._log.event(account, "servicer_recall_msg", customer, facts)
             return {}
         if action == "says":
             if talk.state != HUMAN or talk.servicer != userid:
@@ -328,7 +321,7 @@ class Kf:
                 talk.state, talk.servicer = HUMAN, userid
                 change = {"change_type": 4, "old_servicer_userid": old}
                 change["new_servicer_userid"] = userid
-        self._log.event(account, "session_status_change", customer, **change)
+        self._log.event(account, "session_status_change", customer, change)
         return change
 
     def _meet(self, external_userid: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from adapters.sim.wecom.calls import Answer, Call, Endpoint, Fields
@@ -190,18 +191,12 @@ class KfSessions:
             dropped="" if fail is None else f"fail_{fail}",
         )
         if fail is not None:
-            self._world.later(
-                self._world.options.kf_fail_delay,
-                lambda: void(
-                    self._log.event(
-                        account,
-                        "msg_send_fail",
-                        external_userid,
-                        fail_msgid=msgid,
-                        fail_type=fail,
-                    )
-                ),
-            )
+            wait = self._world.options.kf_fail_delay
+            self._world.later(wait, partial(self._failed, talk, msgid, fail))
+
+    def _failed(self, talk: Conversation, msgid: str, fail_type: int) -> None:
+        facts = {"fail_msgid": msgid, "fail_type": fail_type}
+        self._log.event(talk.account, "msg_send_fail", talk.external_userid, facts)
 
     def _failure(self, open_kfid: str, external_userid: str) -> int | None:
         for failure in self._failures:
@@ -269,12 +264,15 @@ class KfSessions:
         return {"state": talk.state, "servicer": talk.servicer, "sent": talk.sent}
 
 
-KF_TYPES = {"text", "link", "miniprogram", "msgmenu", "location", "business_card", "ca_link"} | _MEDIA
-
-
-def void(value: object) -> None:
-    """Drop a value where a call without one is expected."""
-    del value
+KF_TYPES = {
+    "text",
+    "link",
+    "miniprogram",
+    "msgmenu",
+    "location",
+    "business_card",
+    "ca_link",
+} | _MEDIA
 
 
 def _menu(body: Fields) -> None:

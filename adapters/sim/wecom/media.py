@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -106,7 +106,7 @@ class Media:
 
     async def _uploadimg(self, call: Call) -> Answer:
         limits = self._world.limits
-        name, data = await _part(call.request)
+        _, data = await _part(call.request)
         check("image", data, 2 * MB)
         full = self._world.windows.take(
             "uploadimg", {"day": limits.uploadimg_day, "month": limits.uploadimg_month}
@@ -125,7 +125,9 @@ class Media:
             "Content-disposition": f'attachment; filename="{quote(medium.name)}"',
             "Accept-Ranges": "bytes",
         }
-        asked = re.fullmatch(r"bytes=([0-9]{1,12})-([0-9]{0,12})", call.request.headers.get("Range", ""))
+        asked = re.fullmatch(
+            r"bytes=([0-9]{1,12})-([0-9]{0,12})", call.request.headers.get("Range", "")
+        )
         if asked is None:
             if size > CHUNK:
                 raise Refused(830002)
@@ -151,9 +153,12 @@ class Media:
         jobid = self._world.new_id("job", 32)
         job = {"status": 1, "agentid": call.app.agentid}
         self._jobs[jobid] = job
-        self._world.later(3600, lambda: self._jobs.pop(jobid, None))
+        self._world.later(3600, partial(self._forget, jobid))
         self._world.spawn(self._fetch(jobid, job, kind, name, url, md5))
         return {"jobid": jobid}
+
+    def _forget(self, jobid: str) -> None:
+        self._jobs.pop(jobid, None)
 
     async def _fetch(
         self, jobid: str, job: dict[str, Any], kind: str, name: str, url: str, md5: str
@@ -164,7 +169,7 @@ class Media:
             async with aiohttp.ClientSession(timeout=limit) as session, session.get(url) as found:
                 data = await found.content.read(200 * MB + 1)
                 error = 0 if found.status in (200, 206) else 830001
-        except (aiohttp.ClientError, asyncio.TimeoutError, ValueError):
+        except (aiohttp.ClientError, TimeoutError, ValueError):
             error = 830001
         if not error and len(data) > 200 * MB:
             error = 40006

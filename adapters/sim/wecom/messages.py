@@ -128,10 +128,7 @@ class Messages:
         now = self._world.now()
         if card is None or card.used or card.agentid != app.agentid or now - card.issued > _DAY:
             raise Refused(60140)
-        if "button" in fields:
-            shown = {"replace_name": fields.object("button").string("replace_name")}
-        else:
-            shown = fields.object("template_card").values
+        shown = fields.object("button" if "button" in fields else "template_card").values
         everybody = fields.number("atall", 0, 0, 1) == 1
         had = {userid.lower(): userid for userid in card.recipients}
         reached = list(had) if everybody else [user.lower() for user in users]

@@ -31,7 +31,9 @@ class Limits(BaseModel):
     appchat_update_hour: int = 1_000
     appchat_minute: int = 20_000  #: man-times
     appchat_hour: int = 150_000  #: man-times
-    group_member_minute: int = 200  #: group messages one member gets from one app; the excess vanishes
+    group_member_minute: int = (
+        200  #: group messages one member gets from one app; the excess vanishes
+    )
     group_member_day: int = 10_000
     robot_minute: int = 20
     uploadimg_day: int = 1_000
@@ -39,13 +41,17 @@ class Limits(BaseModel):
     media_life: int = 3 * 86_400
     kf_retention: int = 3 * 86_400
     kf_token_life: int = 600
-    kf_bare_minute: int = 10  #: sync_msg without a callback's token; the real figure is not published
+    kf_bare_minute: int = (
+        10  #: sync_msg without a callback's token; the real figure is not published
+    )
     kf_window: int = 48 * 3600
     kf_messages: int = 5
     kf_welcome: int = 20
     welcome_life: int = 20
     remind_day: int = 3
-    mass_month: int = 0  #: mass messages a customer takes per month; 0 = as many as the month has days
+    mass_month: int = (
+        0  #: mass messages a customer takes per month; 0 = as many as the month has days
+    )
     mass_dispatch: float = 0.0  #: seconds in which a new task answers 41063
     archive_retention: int = 5 * 86_400
     archive_minute: int = 600

@@ -257,8 +257,12 @@ class Pusher:
         world = self._world
         try:
             outer = fromstring(answer.decode())
-            parts = [outer.findtext(name, "") for name in ("MsgSignature", "TimeStamp", "Nonce")]
-            plain = target.crypt.decrypt(*parts, outer.findtext("Encrypt", ""))
+            plain = target.crypt.decrypt(
+                outer.findtext("MsgSignature", ""),
+                outer.findtext("TimeStamp", ""),
+                outer.findtext("Nonce", ""),
+                outer.findtext("Encrypt", ""),
+            )
             inner = fromstring(plain.decode())
         except (ValueError, ParseError, DefusedXmlException):
             world.counters["bad_passive_replies"] += 1

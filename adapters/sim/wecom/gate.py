@@ -40,16 +40,17 @@ class Gate:
         name = request.match_info["name"]
         self.calls[name] += 1
         faults = self._faults.take(name)
-        early = await self._before(request, faults)
-        if early is not None:
-            return early
         self._busy[name] += 1
-        self.most_at_once[name] = max(self.most_at_once[name], self._busy[name])
+        at_once = self._busy[name]
+        self.most_at_once[name] = max(self.most_at_once[name], at_once)
         try:
-            answer = await self._answer(request, name)
+            early = await self._before(request, faults)
+            if early is not None:
+                return early
+            answer = await self._answer(request, name, at_once)
+            return await self._after(request, faults, answer)
         finally:
             self._busy[name] -= 1
-        return await self._after(request, faults, answer)
 
     async def _before(self, request: web.Request, faults: list[Fault]) -> web.StreamResponse | None:
         for fault in faults:
@@ -86,9 +87,9 @@ class Gate:
                     pass
         return answer
 
-    async def _answer(self, request: web.Request, name: str) -> web.StreamResponse:
+    async def _answer(self, request: web.Request, name: str, at_once: int) -> web.StreamResponse:
         try:
-            answer = await self._run(request, name)
+            answer = await self._run(request, name, at_once)
         except Refused as refused:
             self.refused[name, refused.errcode] += 1
             fields = {"errcode": refused.errcode, "errmsg": refused.text}
@@ -97,7 +98,7 @@ class Gate:
             return self._json(request, {"errcode": 0, "errmsg": "ok"} | answer)
         return answer
 
-    async def _run(self, request: web.Request, name: str) -> Answer:
+    async def _run(self, request: web.Request, name: str, at_once: int) -> Answer:
         address = request.remote or ""
         if name == "gettoken":
             return self._tokens.gettoken(request.query, address)
@@ -108,7 +109,7 @@ class Gate:
         if endpoint.counted:
             self._count(request, name, address)
         most = self._world.limits.concurrency
-        if most and self._busy[name] > most:
+        if most and at_once > most:
             raise Refused(45033)
         if request.method != endpoint.method:
             raise Refused(40058, f"{endpoint.method} is required. invalid Request Parameter")

@@ -85,6 +85,7 @@ class WeComOptions(BaseModel):
     kf_empty_pages: float = Field(
         0.0, ge=0, le=1, description="share of sync_msg pages that are empty but say has_more"
     )
+    welcome_delay: float = Field(0.0, ge=0, description="time a welcome message is under way")
     kf_fail_delay: float = Field(0.2, ge=0, description="wait before a msg_send_fail appears")
     kf_duplicate_errcode: int = Field(40058, description="answer to a msgid used before")
     limits: Limits = Field(default_factory=Limits, description="counters by name, see Limits")

@@ -36,9 +36,14 @@ TEXTS = {
     41004: "secret missing",
     41046: "invalid groupmsg msgid",
     41048: "no customer to send",
+    40066: "invalid url",
+    40068: "invalid tagid",
+    41047: "invalid groupmsg userid",
     41049: "invalid welcome code",
     41050: "welcome code expired",
     41051: "externaluser has started chatting",
+    41052: "invalid time range",
+    41054: "member is not activated",
     41063: "groupmsg is being dispatched",
     41064: "too many attachments",
     41065: "invalid attachment type",
@@ -101,6 +106,7 @@ TEXTS = {
     301053: "archive is not enabled",
     301059: "not an inner group chat",
     301060: "too many consent items",
+    610014: "invalid unionid",
     830002: "range is required for large files",
 }
 

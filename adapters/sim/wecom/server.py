@@ -11,6 +11,9 @@ from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
 from adapters.sim.wecom.appchat import AppChats, Robots
+from adapters.sim.wecom.archive import Archive
+from adapters.sim.wecom.chats import CustomerChats
+from adapters.sim.wecom.contacts import Contacts
 from adapters.sim.wecom.faults import Faults
 from adapters.sim.wecom.gate import Gate
 from adapters.sim.wecom.kf import Kf
@@ -18,10 +21,13 @@ from adapters.sim.wecom.kf_log import KfLog
 from adapters.sim.wecom.kf_sessions import KfSessions
 from adapters.sim.wecom.media import Media
 from adapters.sim.wecom.messages import Messages
+from adapters.sim.wecom.msgaudit import MsgAudit
 from adapters.sim.wecom.options import Limits, WeComOptions
 from adapters.sim.wecom.pusher import Pusher
 from adapters.sim.wecom.refusals import Refused
+from adapters.sim.wecom.tasks import Tasks
 from adapters.sim.wecom.tokens import Tokens
+from adapters.sim.wecom.transfers import Transfers
 from adapters.sim.wecom.world import World
 from msgcenter.clock import Clock, SystemClock
 from msgcenter.simulator import Journal
@@ -59,6 +65,13 @@ class WeComSim:
         self.kf_log = KfLog(self.world, self.pusher)
         self.kf_sessions = KfSessions(self.world, self.kf_log, self.media)
         self.kf = Kf(self.world, self.kf_log, self.kf_sessions, self.media)
+        self.contacts = Contacts(self.world, self.pusher, self.media)
+        self.chats = CustomerChats(self.world, self.pusher)
+        self.tasks = Tasks(self.world, self.media, self.chats)
+        self.transfers = Transfers(self.world, self.contacts)
+        self.archive = Archive(self.world, self.pusher, self.faults)
+        self.contacts.on_chat.append(self.archive.chatted)
+        self.msgaudit = MsgAudit(self.world, self.archive, self.chats)
         self.gate = Gate(self.world, self.tokens, self.faults, self.robots.keys)
         parts = (
             self.media,
@@ -68,11 +81,17 @@ class WeComSim:
             self.kf_log,
             self.kf_sessions,
             self.kf,
+            self.contacts,
+            self.chats,
+            self.tasks,
+            self.transfers,
+            self.msgaudit,
         )
         for part in parts:
             self.gate.add(part.endpoints())
         self._orders: dict[str, Order] = {}
-        for owner in (self, self.gate, self.faults, self.tokens, self.pusher, *parts):
+        own = (self, self.gate, self.faults, self.tokens, self.pusher, self.archive)
+        for owner in (*own, *parts):
             self._orders.update(_orders_of(owner))
         self._runner: web.AppRunner | None = None
 
@@ -85,6 +104,8 @@ class WeComSim:
         """
         app = web.Application(client_max_size=_LARGEST)
         app.router.add_route("*", "/cgi-bin/{name:.+}", self.gate.handle)
+        app.router.add_post("/sim-archive/chatdata", self.archive.chatdata)
+        app.router.add_post("/sim-archive/mediadata", self.archive.mediadata)
         app.router.add_get("/sim-images/{key}", self._image)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
         await runner.setup()
@@ -121,6 +142,7 @@ class WeComSim:
             f"agent {options.agent}",
             f"secret {options.secret}",
             f"callback token {options.callback_token}",
+            f"archive secret {options.archive_secret} (simulator-only cipher under /sim-archive/)",
             f"EncodingAESKey {options.aes_key}",
         ]
 

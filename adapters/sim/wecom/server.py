@@ -211,6 +211,8 @@ class WeComSim:
             raise ValueError("no such member or trait")
         for name, value in traits.items():
             setattr(member, name, set(value) if name in {"parties", "tags"} else value)
+        if traits.get("resigned"):
+            member.resigned_at = self.world.now()
         return {"userid": member.userid}
 
 

@@ -29,6 +29,7 @@ class Member:
     contact: bool = True
     active: bool = True
     resigned: bool = False
+    resigned_at: int = 0
     native_welcome: bool = False
 
 

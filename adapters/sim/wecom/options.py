@@ -6,6 +6,9 @@ read a limit wrongly meets the right one.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict, Field
 
 
@@ -58,6 +61,12 @@ class Limits(BaseModel):
     archive_notify_gap: int = 15
     transfer_wait: int = 86_400
     onjob_groups_day: int = 300
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        """Only what differs from the documents, so that --help stays readable."""
+        for name, value in super().__repr_args__():
+            if name is None or value != type(self).model_fields[name].default:
+                yield name, value
 
 
 class WeComOptions(BaseModel):

@@ -97,6 +97,8 @@ class World:
         self.members: dict[str, Member] = {}
         self.customers: dict[str, Customer] = {}
         self.relations: dict[tuple[str, str], Relation] = {}
+        self._of_customer: dict[str, dict[str, Relation]] = {}
+        self._of_member: dict[str, dict[str, Relation]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._serial = 0
         for number in range(1, options.members + 1):
@@ -174,16 +176,18 @@ class World:
         known = member.userid if member else userid
         relation = Relation(known, external_userid, self.now(), **traits)
         self.relations[known.lower(), external_userid] = relation
+        self._of_customer.setdefault(external_userid, {})[known.lower()] = relation
+        self._of_member.setdefault(known.lower(), {})[external_userid] = relation
         return relation
 
     def relation(self, userid: str, external_userid: str) -> Relation | None:
         return self.relations.get((userid.lower(), external_userid))
 
     def relations_of(self, external_userid: str) -> list[Relation]:
-        return [one for (_, ext), one in self.relations.items() if ext == external_userid]
+        return list(self._of_customer.get(external_userid, {}).values())
 
     def customers_of(self, userid: str) -> list[Relation]:
-        return [one for (user, _), one in self.relations.items() if user == userid.lower()]
+        return list(self._of_member.get(userid.lower(), {}).values())
 
     def visible(self, app: App, userid: str) -> Member | None:
         """The member, when the app's visible range has him."""

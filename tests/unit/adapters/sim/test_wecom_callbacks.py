@@ -33,6 +33,15 @@ async def test_an_address_is_saved_only_when_it_echoes() -> None:
         assert not sim.pusher.targets
 
 
+async def test_the_address_given_at_the_start_is_saved_once_it_echoes() -> None:
+    async with running() as (other, _), listening(other) as listener:
+        options = {"aes_key": other.options.aes_key, "callback": listener.url}
+        async with running(**options) as (sim, _):
+            await until(lambda: sim.options.agent in sim.pusher.targets)
+            await sim.control("member_writes", {"userid": "staff0001", "text": "a"})
+            await until(lambda: len(listener.heard) == 1)
+
+
 async def test_what_a_member_writes_is_pushed_encrypted() -> None:
     async with running() as (sim, _), listening(sim) as listener:
         await sim.control("member_writes", {"userid": "staff0001", "text": "你好 ]]> <b>&"})

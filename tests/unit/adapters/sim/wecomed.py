@@ -106,8 +106,9 @@ class Listener:
 async def running(
     limits: dict[str, int] | None = None, **options: Any
 ) -> AsyncIterator[tuple[WeComSim, Api]]:
-    """A started simulator and a client that has a token."""
+    """A started simulator and a client that has a token. It is noon (UTC+8), so that no day ends by accident."""
     sim = WeComSim(WeComOptions(limits=Limits(**(limits or {})), **options), Journal())
+    sim.world.clock.jump((4 * 3600 - sim.world.now()) % 86_400)
     await sim.start()
     try:
         async with aiohttp.ClientSession() as session:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
-from adapters.sim.wecom.jumps import JumpClock
+from adapters.sim.jumps import JumpClock
 from adapters.sim.wecom.options import WeComOptions
 from adapters.sim.wecom.windows import Windows
 from msgcenter.clock import Clock, Random, base32

@@ -47,13 +47,13 @@ def as_text(value: Any) -> str:
 
 
 def as_int(value: Any) -> int:
-    """A whole number, also from digits; anything else is 0."""
+    """A whole number of at most 63 bits, also from digits; anything else is 0."""
     if isinstance(value, int):
-        return int(value)
+        return int(value) if abs(value) < 1 << 63 else 0
     text = as_text(value).strip()
     digits = text.removeprefix("-")
     if digits.isascii() and digits.isdigit() and len(digits) <= _DIGITS:
-        return int(text)
+        return as_int(int(text))
     return 0
 
 
@@ -111,17 +111,6 @@ def texts(*paths: str, sep: str = "") -> tuple[str, ...]:
         return tuple(as_text(each) for each in as_list(value) if not isinstance(each, Mapping))
 
     found: tuple[str, ...] = _spec(paths, (), convert)
-    return found
-
-
-def one(kind: type[T], *paths: str) -> T:
-    """A part with fields of its own; empty ones where it is missing."""
-
-    def convert(value: Any) -> T:
-        inner = next((each for each in as_list(value) if isinstance(each, Mapping)), {})
-        return load(kind, inner)
-
-    found: T = field(default_factory=kind, metadata=_spec(paths, None, convert).metadata)
     return found
 
 

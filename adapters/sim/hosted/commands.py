@@ -63,7 +63,7 @@ class Commands:
         kind, name = text(command, "type"), text(command, "account")
         if command.get("version") != 1:
             raise ValueError("version: 1 expected")
-        base = {"command": command_id}
+        base: dict[str, Any] = {"command": command_id}
         try:
             if kind == "account.status":
                 return base | {"state": "done", "account": self._status(name)}, False
@@ -79,7 +79,7 @@ class Commands:
             state = self._faults.answer if kind == "message.send" else "done"
             answer = base | {"state": state} | does(command_id, self._world.account(name), command)
         except Refusal as refusal:
-            answer = base | {"state": "refused", "code": refusal.code}
+            answer = {**base, "state": "refused", "code": refusal.code}
             if refusal.detail:
                 answer["detail"] = refusal.detail
             if refusal.retry_after_s:

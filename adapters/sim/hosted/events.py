@@ -77,6 +77,9 @@ class Outbox:
             "seq": self._seq[account],
         }
         event |= {name: value for name, value in facts.items() if value not in ("", None, [])}
+        if may_be_lost and self._rng.random() < self._faults.gap_events:
+            self.counters["lost"] += 1
+            return ""
         self._queues[account].append(event)
         if self._rng.random() < self._faults.repeat_events:
             self._queues[account].append(event)

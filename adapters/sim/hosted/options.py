@@ -14,9 +14,8 @@ class HostedOptions(BaseModel):
 
     host: str = Field(default="127.0.0.1", description="address to listen on")
     port: int = Field(default=0, ge=0, le=65535, description="0 picks a free one")
-    secret: str = Field(
-        default="", description="whsec_… of commands and events; empty makes one up"
-    )
+    secret: str = Field(default="", description="whsec_… of commands; empty makes one up")
+    event_secret: str = Field(default="", description="whsec_… of events; empty makes one up")
     callback: str = Field(default="", description="URL that gets the events")
     accounts: int = Field(default=20, ge=1, description="staff0001 and so on, all logged in")
     customers: int = Field(default=20, ge=0, description="wm0001 and so on, known to every account")
@@ -46,6 +45,7 @@ class Faults(BaseModel):
     slow: float = Field(default=0.0, ge=0)  #: seconds before every answer
     lose_events: float = Field(default=0.0, ge=0, le=1)  #: messages read that are never told
     lose_sends: float = Field(default=0.0, ge=0, le=1)  #: said done, never arrives
+    gap_events: float = Field(default=0.0, ge=0, le=1)  #: numbered, never sent: the gap can be seen
     repeat_events: float = Field(default=0.0, ge=0, le=1)
     busy: float = Field(default=0.0, ge=0, le=1)
     unknown: float = Field(default=0.0, ge=0, le=1)  #: done, but the answer says unknown

@@ -43,12 +43,12 @@ class HostedSim:
         self.faults = Faults()
         self.counters: Counter[str] = Counter()
         self._rng = Random(options.seed)
-        given = tuple(part for part in options.secret.split(",") if part)
-        self.secrets = given or (signing.secret_of(self._rng.randbytes(32)),)
+        self.secrets = self._given(options.secret)
+        self.event_secrets = self._given(options.event_secret)
         accounts = [f"staff{number:04d}" for number in range(1, options.accounts + 1)]
         customers = [f"wm{number:04d}" for number in range(1, options.customers + 1)]
         self.world = HostedWorld(accounts, customers, self.clock.now_ms())
-        self.outbox = Outbox(options, self.faults, self.secrets, self.clock, self._rng)
+        self.outbox = Outbox(options, self.faults, self.event_secrets, self.clock, self._rng)
         self.commands = Commands(
             options,
             self.faults,
@@ -97,6 +97,7 @@ class HostedSim:
         return [
             f"hosted-account gateway: POST {self.url}/v1/commands",
             *[f"secret: {secret}" for secret in self.secrets],
+            *[f"event secret: {secret}" for secret in self.event_secrets],
             f"accounts staff0001 to staff{self.options.accounts:04d}",
         ]
 
@@ -139,6 +140,10 @@ class HostedSim:
                 return {"entries": entries, "total": self.journal.total, "counters": counters}
             case _:
                 raise ValueError(f"no such command: {command}")
+
+    def _given(self, secrets: str) -> tuple[str, ...]:
+        given = tuple(part for part in secrets.split(",") if part)
+        return given or (signing.secret_of(self._rng.randbytes(32)),)
 
     # --- what people do ---
 

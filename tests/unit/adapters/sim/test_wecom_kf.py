@@ -302,6 +302,19 @@ async def test_media_of_a_customer_can_be_fetched() -> None:
             assert await response.read() == b"\xff\xd8\xffpicture"
 
 
+async def test_the_right_to_an_account_comes_and_goes() -> None:
+    async with running() as (sim, api), listening(sim) as listener:
+        await sim.control("kf_account_add", {"open_kfid": "wk0002"})
+        await sim.control("kf_grant", {"add": ["wk0002"], "remove": [KF]})
+        await until(lambda: len(listener.heard) == 1)
+        event = listener.heard[0]
+        assert event["Event"] == "kf_account_auth_change"
+        assert (event["AuthAddOpenKfId"], event["AuthDelOpenKfId"]) == ("wk0002", KF)
+        assert (await pull(api))["errcode"] == 48007
+        await sim.control("kf_grant", {"add": [KF]})
+        assert (await pull(api))["errcode"] == 0
+
+
 async def test_accounts_servicers_and_customers() -> None:
     async with running() as (sim, api):
         made = (await api.post("kf/account/add", {"name": "营业厅"}))["open_kfid"]

@@ -7,8 +7,10 @@ configured, running adapter. Abilities are data (`Spec`), commands are payloads,
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import aiohttp
@@ -20,13 +22,15 @@ from protocols.address import Address
 from protocols.envelope import Envelope
 from protocols.errors import Malformed
 from protocols.outcome import Outcome, Rejected, Retry, Sent, Unknown
-from protocols.payload import DeliveryReport, Payload, Text
+from protocols.payload import DeliveryReport, Payload, Pull, Text
 
 __all__ = [
+    "Account",
     "Adapter",
     "Dispatch",
     "Duration",
     "Malformed",
+    "MediaFile",
     "Port",
     "Received",
     "Rejected",
@@ -82,11 +86,13 @@ class Spec:
 
 @dataclass(frozen=True, slots=True)
 class Dispatch:
-    """One envelope to hand over now. `token`: for an idempotent far end. `sender`: the account's own address, "" if none."""
+    """One envelope to hand over now. `token`: for an idempotent far end. `sender`: the account's own address, "" if none.
+    `target`: the recipient's name at the far end where it differs from the address (a group's chat id)."""
 
     envelope: Envelope
     token: str
     sender: str = ""
+    target: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +146,27 @@ class Subscriber:
     secrets: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class MediaFile:
+    """A file of our media store. `type`: MIME type as checked; `size` in octets; `path` is read only and stays."""
+
+    id: str
+    path: Path
+    type: str
+    name: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A sending identity of this channel. `address`: its name at the far end (SMS number, open_kfid, userid, hosted id)."""
+
+    name: str
+    address: str
+    corp: str = ""
+    organisation: tuple[str, ...] = ()
+
+
 class Port(Protocol):
     """What the core lends one channel."""
 
@@ -160,6 +187,44 @@ class Port(Protocol):
 
     def subscriber(self, caller: str) -> Subscriber | None:
         """The callback of a caller as configured now; None = it has none (any more)."""
+        ...
+
+    def accounts(self) -> Sequence[Account]:
+        """The accounts of this channel as configured now."""
+        ...
+
+    def account_state(self, account: str, state: str, detail: str = "") -> None:
+        """Say how an account is: `up`, `down` (its login is lost: an alarm), `limited`, `banned`. Kept and shown; cheap."""
+        ...
+
+    async def media(self, media: str) -> MediaFile:
+        """A file of the media store. Raises Malformed when there is none."""
+        ...
+
+    async def keep_media(self, data: bytes | AsyncIterator[bytes], *, mime: str, name: str) -> str:
+        """Keep a file that came in; its id. Durable when it returns. Raises Malformed (size or type not allowed)."""
+        ...
+
+    async def memo(self, key: str) -> bytes | None:
+        """What any process of this channel remembered under `key`: access tokens, media ids at the far end."""
+        ...
+
+    async def remember(self, key: str, value: bytes, ttl_s: float) -> None: ...
+
+    def turn(self, name: str, *, wait_s: float = 10.0) -> AbstractAsyncContextManager[bool]:
+        """One at a time over all processes of this channel: yields True when it is ours, False after `wait_s`."""
+        ...
+
+    async def checkpoint(self, name: str) -> str:
+        """A durable cursor, "" at first."""
+        ...
+
+    async def save_checkpoint(self, name: str, value: str) -> None:
+        """Keep a cursor: only after what it covers was emitted."""
+        ...
+
+    async def ring(self, pull: Pull, *, delay_s: float = 0.0) -> None:
+        """Hand a `Pull` to `deliver` in whichever process works this channel: durable, one at a time per source."""
         ...
 
     def gauge(self, name: str, value: float) -> None:

@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import os
 import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from importlib.metadata import entry_points
-from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import aiohttp
 
 from msgcenter import pipelines
 from msgcenter.adapter import Adapter, Spec, Subscriber
+from msgcenter.archive.reading import RecordFrames
 from msgcenter.archive.sinking import Burying, Quarantine, Sinking
-from msgcenter.bus import Bus, Lane, Queue
-from msgcenter.bus.topology import DEAD, INBOUND, INVALID, RECORD, SUBMIT, topology
+from msgcenter.backlog import Backlog
+from msgcenter.bus import Lane, Queue
+from msgcenter.bus.topology import (
+    DEAD,
+    INBOUND,
+    INVALID,
+    RECORD,
+    SUBMIT,
+    lanes_of,
+    out_topic,
+    topology,
+)
 from msgcenter.channel import Channel, Core
 from msgcenter.clock import Clock, IdFactory, Random
 from msgcenter.config import Config
@@ -27,13 +35,12 @@ from msgcenter.live import Live
 from msgcenter.metrics import Metrics
 from msgcenter.ordered import Ordered
 from msgcenter.partitions import Partitions
+from msgcenter.parts import Parts, patiently
 from msgcenter.policy.retry import RetryRule
 from msgcenter.port import ChannelPort
 from msgcenter.schedule import Schedule
 from msgcenter.settle import Settle
 from msgcenter.stages.route import Target
-from msgcenter.state import State
-from msgcenter.store.store import Store
 from msgcenter.worker import Handler, Passage, Takes, Worker
 from protocols.envelope import Envelope, Record
 
@@ -41,7 +48,8 @@ from protocols.envelope import Envelope, Record
 _INTERNAL = {
     "event": RetryRule(max_tries=60, max_age_s=5 * 86400.0),
     "inbound": RetryRule(max_tries=20, max_age_s=86400.0),
-    "receipt": RetryRule(max_tries=20, max_age_s=86400.0),
+    # A receipt says itself when to look again (stages/correlate.py), no back-off on top of it.
+    "receipt": RetryRule(max_tries=20, max_age_s=86400.0, backoff=(0.0,)),
 }
 
 Writers = Mapping[str, Callable[[Sequence[Record]], Awaitable[None]]]
@@ -50,96 +58,6 @@ Writers = Mapping[str, Callable[[Sequence[Record]], Awaitable[None]]]
 def installed_adapters() -> dict[str, type[Adapter]]:
     """Kind -> adapter class, of every distribution that offers the entry point `msgcenter.adapters`."""
     return {entry.name: entry.load() for entry in entry_points(group="msgcenter.adapters")}
-
-
-@dataclass(slots=True)
-class Parts:
-    """The opened seams of one process."""
-
-    bus: Bus
-    state: State
-    store: Store
-    lock: IO[str] | None = None
-
-    async def close(self) -> None:
-        await self.bus.close()
-        await self.state.close()
-        await self.store.close()
-        if self.lock is not None:
-            self.lock.close()
-
-
-class DataFolderBusy(RuntimeError):
-    """Another process uses this data folder; the text says what to do."""
-
-
-def lock_folder(data: Path) -> IO[str]:
-    """Hold the data folder for this process (embedded set-up). Raises DataFolderBusy."""
-    data.mkdir(parents=True, exist_ok=True)
-    handle = (data / "lock").open("a+")
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        handle.close()
-        raise DataFolderBusy(
-            f"{data}: another msgcenter uses this data folder; stop it, or use another folder (--data)"
-        ) from error
-    return handle
-
-
-async def open_parts(config: Config, clock: Clock, rng: Random) -> Parts:
-    """Open bus, state and store as configured. Raises DataFolderBusy, BusError, StateError, StoreError."""
-    process = config.process
-    data = process.data
-    kinds = (process.bus.kind, process.state.kind, process.store.kind)
-    lock = lock_folder(data) if "sqlite" in kinds else None
-    state: State
-    bus: Bus
-    match process.state.kind:
-        case "redis":
-            from msgcenter.state.redis import RedisState
-
-            assert process.state.url is not None
-            state = RedisState(
-                process.state.url.reveal(),
-                cluster=process.state.cluster,
-                prefix=process.state.prefix,
-            )
-            await state.check()
-        case "memory":
-            from msgcenter.state.memory import MemoryState
-
-            state = MemoryState(clock)
-        case _:
-            from msgcenter.state.sqlite import SqliteState
-
-            state = SqliteState(data / "state.db", clock)
-    match process.bus.kind:
-        case "rabbit":
-            from msgcenter.bus.rabbit import RabbitBus
-
-            assert process.bus.url is not None
-            bus = RabbitBus(
-                process.bus.url.reveal(),
-                clock,
-                rng,
-                prefix=process.bus.prefix,
-                publish_in_flight=process.bus.publish_in_flight,
-                publish_timeout=process.bus.publish_timeout,
-            )
-        case _:
-            from msgcenter.bus.sqlite import SqliteBus
-
-            bus = SqliteBus(data / "bus.db", clock)
-    url = (
-        process.store.url.reveal()
-        if process.store.url
-        else f"sqlite:///{(data / 'store.db').absolute()}"
-    )
-    store = Store(url, clock)
-    await store.open()
-    await store.migrate()
-    return Parts(bus, state, store, lock)
 
 
 class App:
@@ -169,6 +87,7 @@ class App:
         self.sole = "sqlite" in (process.bus.kind, process.state.kind, process.store.kind)
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{rng.getrandbits(32):08x}"
         self.channels: dict[str, Channel] = {}
+        self._in_flight: set[tuple[str, int, int]] = set()
         self._adapters = adapters
         self._specs: dict[str, Spec] = {
             kind: adapter.spec for kind, adapter in adapters.items() if hasattr(adapter, "spec")
@@ -234,7 +153,7 @@ class App:
     async def start(self) -> None:
         """Declare the topology, start the roles. Raises BusError when the queues cannot be declared."""
         config = self.live.current
-        await self._declare(config)
+        await patiently(lambda: self._declare(config), self.clock, self.log)
         self.live.prepare(self._declare)
         self.live.changed(self._channels_changed)
         self._http = aiohttp.ClientSession(
@@ -307,7 +226,13 @@ class App:
             partitions=self.partitions,
         )
 
-    def _worker(self, queue: Queue, handler: Handler, takes: Takes = "envelopes") -> Worker:
+    def _worker(
+        self,
+        queue: Queue,
+        handler: Handler,
+        takes: Takes = "envelopes",
+        shared: RecordFrames | None = None,
+    ) -> Worker:
         return Worker(
             self.parts.bus,
             queue,
@@ -317,6 +242,7 @@ class App:
             metrics=self.metrics,
             log=self.log,
             takes=takes,
+            shared=shared,
             max_frames=self._prefetch(queue.lane),
         )
 
@@ -389,6 +315,7 @@ class App:
         self._spawn("schedule", schedule.run(self._stop))
 
     def _start_archive(self) -> None:
+        shared = RecordFrames(len(self.sinks))
         for name, write in self.sinks.items():
             queues = {
                 q.name: q
@@ -401,7 +328,7 @@ class App:
                 queues: dict[str, Queue] = queues,
                 write: Callable[[Sequence[Record]], Awaitable[None]] = write,
             ) -> Any:
-                return self._worker(queues[queue], Sinking(write), "records").run(halt)
+                return self._worker(queues[queue], Sinking(write), "records", shared).run(halt)
 
             self._spawn_shared(f"sink:{name}", list(queues), work)
         dead = self._worker(Queue(DEAD), Burying(self.parts.store.add_dead), "records")
@@ -428,6 +355,7 @@ class App:
             log=self.log,
             owner=self.owner,
             sole=self.sole,
+            in_flight=self._in_flight,
             partitions=self.partitions,
             prefetch=self._prefetch,
             settle=self._settle,
@@ -465,6 +393,10 @@ class App:
             )
             if not same:
                 await self._end_channel(name)
+        for name, channel in old.channels.items():
+            gone = name not in new.channels or not new.channels[name].enabled
+            if channel.enabled and gone:
+                self._return_backlog(name)
         for name, channel in new.channels.items():
             if channel.enabled and name not in self.channels:
                 self._start_channel(name, new)
@@ -476,6 +408,19 @@ class App:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self.live.current.process.drain):
                 await task
+
+    def _return_backlog(self, name: str) -> None:
+        """What waits for a channel that is no longer there goes back to submit, which finds it another one."""
+        backlog = Backlog(
+            name,
+            self.parts.bus,
+            self.parts.store,
+            partitions=self.partitions,
+            log=self.log,
+        )
+        for queue in lanes_of(out_topic(name), self.partitions):
+            worker = self._worker(queue, backlog.handler(queue))
+            self._spawn(f"backlog {queue.name}", worker.run(self._stop))
 
 
 async def _ready() -> bool:

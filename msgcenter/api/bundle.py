@@ -49,6 +49,7 @@ class _Parcel:
     future: asyncio.Future[Result]
     begin: Begin | None = None
     answer: Callable[[Envelope], bytes] | None = None
+    durable: bool = False
 
 
 class Bundler:
@@ -150,6 +151,10 @@ class Bundler:
                 await self._publish(live)
                 await self._accepted(live)
         except (BusError, StateError, TimeoutError) as error:
+            # What has no key and is durable is accepted: a 503 would make its caller send it twice.
+            for parcel in parcels:
+                if parcel.durable and parcel.begin is None and not parcel.future.done():
+                    parcel.future.set_result(Result("fresh", parcel.envelopes[0].id))
             await self._give_up(parcels, _problem(error))
         except BaseException as error:
             # cancelled, or a fault of ours: nobody may wait for ever
@@ -198,6 +203,8 @@ class Bundler:
         )
         started = self._clock.monotonic()
         await self._bus.publish(frames)
+        for parcel in parcels:
+            parcel.durable = True
         took = self._clock.monotonic() - started
         self._metrics.publish_duration_seconds.labels(topic=SUBMIT).observe(took)
         self._metrics.bundle_messages.observe(sum(frame.count for frame in frames))

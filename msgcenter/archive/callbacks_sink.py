@@ -28,9 +28,12 @@ class CallbacksSink:
     name = "callbacks"
 
     def __init__(
-        self, bus: Bus, channel_of: Callable[[str], str], partitions: Callable[[], int]
+        self,
+        bus: Bus,
+        channel_of: Callable[[str], tuple[str, str] | None],
+        partitions: Callable[[], int],
     ) -> None:
-        """`channel_of(caller)`: the channel that delivers this caller's events, "" = the caller has no callback."""
+        """`channel_of(caller)`: (channel, its kind) that delivers this caller's events, None = the caller has no callback."""
         self._bus = bus
         self._channel_of = channel_of
         self._partitions = partitions
@@ -47,9 +50,12 @@ class CallbacksSink:
 
     def _envelope(self, record: Record) -> Envelope | None:
         event = event_of(record)
-        channel = self._channel_of(event.caller) if event is not None and event.caller else ""
-        if event is None or not channel:
+        if event is None or not event.caller:
             return None
+        found = self._channel_of(event.caller)
+        if found is None:
+            return None
+        channel, kind = found
         body = json.dumps(cloud_event(event), ensure_ascii=False, separators=(",", ":"))
         return Envelope(
             id=event.id,
@@ -61,6 +67,6 @@ class CallbacksSink:
             created_at=event.at,
             person=f"caller:{event.caller}",
             channel=channel,
-            channels=(channel,),
+            channels=(kind,),
             order_key=f"{event.caller}|{order_of(event, record.envelope)}",
         )

@@ -19,7 +19,6 @@ from rich.table import Table
 from msgcenter.api.auth import pepper_of
 from msgcenter.api.keys import create_key, key_view, revoke_key
 from msgcenter.api.problems import Problem
-from msgcenter.app import DataFolderBusy, lock_folder
 from msgcenter.cli.client import (
     EX_DATAERR,
     EX_UNAVAILABLE,
@@ -36,6 +35,7 @@ from msgcenter.cli.client import (
 from msgcenter.cli.config import EX_CONFIG, folder_of, installed_settings
 from msgcenter.clock import SystemClock
 from msgcenter.config import Config, ConfigErrors, load
+from msgcenter.parts import DataFolderBusy, lock_folder
 from msgcenter.store import StoreError
 from msgcenter.store.store import Store
 

@@ -9,7 +9,7 @@ from msgcenter.adapter import Spec
 from msgcenter.pipeline import Item
 from protocols.address import Address
 from protocols.envelope import Decision, Envelope
-from protocols.outcome import Rejected, Routed
+from protocols.outcome import Rejected, Retry, Routed
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +41,14 @@ class Route:
             kind = envelope.channels[envelope.step]
             target = self._routes(kind, envelope)
             if target is None:
+                # The API refuses unknown kinds, so this is a channel taken out of service: it may come back.
                 item.decide(
-                    Rejected(
+                    Retry(
                         "channel",
                         f"no enabled channel of kind {kind}; see routes.yaml and channels.yaml",
-                        "no_route",
+                        code="no_route",
                     ),
-                    Decision(self.name, kind, "rejected", "no enabled channel of this kind"),
+                    Decision(self.name, kind, "retry", "no enabled channel of this kind"),
                 )
             elif not reaches(target.spec, envelope.to):
                 item.decide(

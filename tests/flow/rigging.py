@@ -13,13 +13,14 @@ from prometheus_client import CollectorRegistry
 from pydantic import BaseModel
 
 from msgcenter.adapter import Adapter, Dispatch, Outcome, Sent, Spec, Unreachable
-from msgcenter.app import App, Parts, open_parts
+from msgcenter.app import App
 from msgcenter.bus import Queue
 from msgcenter.bus.topology import SUBMIT, place
 from msgcenter.clock import IdFactory, SystemClock, system_random
 from msgcenter.config import load
 from msgcenter.live import live_config
 from msgcenter.metrics import Metrics
+from msgcenter.parts import Parts, open_parts
 from msgcenter.settle import frames, publish_frames
 from protocols import wire
 from protocols.address import Address
@@ -141,7 +142,7 @@ async def running(
     config = load(folder, settings_models={"devnull": adapter.Settings}, env=env or {}, clock=clock)
     metrics = Metrics(CollectorRegistry())
     log = structlog.get_logger()
-    parts = await open_parts(config, clock, rng)
+    parts = await open_parts(config, clock, rng, log)
     live = live_config(
         config,
         settings_models={"devnull": adapter.Settings},

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from msgcenter.adapter import Dispatch
+from msgcenter.adapter import Dispatch, Unreachable
 from msgcenter.clock import IdFactory, SystemClock, system_random
 from msgcenter.state import Suppression
 from protocols.outcome import Outcome, Rejected, Retry, Sent, Suppressed, Unknown
@@ -204,3 +204,49 @@ async def test_the_routing_slip_goes_on_after_a_definite_refusal(tmp_path: Path)
         await submit(app, [two])
         await until(lambda: far_end.taken == [two.id])
         await until(lambda: records.last()[two.id].status == "sent")
+
+
+async def test_a_removed_channels_backlog_goes_back_and_out_by_another(tmp_path: Path) -> None:
+    """Plain messages and a conversation wait for a far end that is away; then ops take that channel out of service."""
+    far_end, records = FarEnd(), Records()
+    folder = config_folder(tmp_path)
+    (folder / "channels.yaml").write_text("nowhere: {kind: devnull}\nspare: {kind: devnull}\n")
+    (folder / "routes.yaml").write_text("routes: [{kind: devnull, channel: nowhere}]\n")
+    away = {"nowhere"}
+
+    class TwoFarEnds(scripted(far_end)):
+        async def deliver(self, batch):
+            if self.port.channel in away:
+                raise Unreachable("away")
+            return await super().deliver(batch)
+
+    envelopes = [text(IDS, n) for n in range(20)]
+    envelopes += [
+        text(IDS, 50, category="reply", tier=1, order_key="talk", reference=f"{n}")
+        for n in range(5)
+    ]
+    async with running(folder, TwoFarEnds, records) as app:
+        await submit(app, envelopes)
+        await until(lambda: len(records.of("submit")) == 25)
+        assert far_end.taken == []
+        (folder / "channels.yaml").write_text("spare: {kind: devnull}\n")
+        (folder / "routes.yaml").write_text("routes: [{kind: devnull, channel: spare}]\n")
+        assert (await app.live.reload()).result == "swapped"
+        await until(lambda: ended(records) == 25, 40)
+    assert sorted(far_end.taken) == sorted(e.id for e in envelopes)
+    assert far_end.order["talk"] == [f"{n}" for n in range(5)]
+    assert {r.envelope.channel for r in records.of("channel")} == {"spare"}
+
+
+async def test_a_channel_out_of_service_is_waited_for(tmp_path: Path) -> None:
+    far_end, records = FarEnd(), Records()
+    folder = config_folder(tmp_path)
+    (folder / "channels.yaml").write_text("nowhere: {kind: devnull, enabled: false}\n")
+    message = text(IDS, 1)
+    async with running(folder, scripted(far_end), records) as app:
+        await submit(app, [message])
+        await until(lambda: bool(records.of("submit")))
+        assert isinstance(records.of("submit")[0].outcome, Retry)
+        (folder / "channels.yaml").write_text("nowhere: {kind: devnull}\n")
+        assert (await app.live.reload()).result == "swapped"
+        await until(lambda: far_end.taken == [message.id], 15)

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from msgcenter.app import App, Parts
+from msgcenter.app import App
 from msgcenter.clock import IdFactory, SystemClock, system_random
+from msgcenter.parts import Parts
 from protocols.outcome import Held, Rejected, Retry, Routed, Sent, Suppressed, Unknown
 from tests.flow.rigging import (
     FarEnd,

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from msgcenter.api.auth import load_pepper, read_key
-from msgcenter.app import lock_folder
 from msgcenter.cli import main
 from msgcenter.cli.client import EX_DATAERR, EX_NOPERM, EX_UNAVAILABLE
 from msgcenter.cli.status import age_of
+from msgcenter.parts import lock_folder
 from tests.unit.api.parts import FILES, Parts
 from tests.unit.api.test_reading import dead, event
 

@@ -234,6 +234,7 @@ class Process:
             metrics=self.metrics,
             specs={kind: adapter.spec for kind, adapter in self.adapters.items()},
             pepper=pepper_of(self.config),
+            media=app.media,
             env=process.api.env,
             version=installed_version(),
             health=self._health,

@@ -15,6 +15,7 @@ from msgcenter.api import (
     health,
     history,
     keys,
+    media,
     messages,
     openapi,
     status,
@@ -29,12 +30,14 @@ from msgcenter.api.quota import Quotas
 from msgcenter.api.terms import TermsBook
 from msgcenter.api.waits import Waits
 from msgcenter.api.web import Route, endpoint, frame
+from msgcenter.media import Links
 from msgcenter.metrics import Metrics
 from msgcenter.state import Snapshot
 from msgcenter.status import Meta, derive, is_final
 
 ROUTES: tuple[Route, ...] = (
     *messages.ROUTES,
+    *media.ROUTES,
     *history.ROUTES,
     *events.ROUTES,
     *channels.ROUTES,
@@ -71,6 +74,7 @@ class Api:
             partitions=self.partitions,
             max_items=process.api.bundle,
         )
+        self.links = Links(deps.pepper)
         self.openapi = openapi.rendered(ROUTES, deps.version)
         self._counters: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 

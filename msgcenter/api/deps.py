@@ -12,6 +12,7 @@ from msgcenter.adapter import Spec
 from msgcenter.bus import Bus, Queue
 from msgcenter.clock import Clock, IdFactory, Random
 from msgcenter.config import Config
+from msgcenter.media import MediaStore
 from msgcenter.metrics import Metrics
 from msgcenter.state import State
 from msgcenter.store.store import Store
@@ -68,6 +69,7 @@ class Deps:
     metrics: Metrics
     specs: Mapping[str, Spec]
     pepper: bytes
+    media: MediaStore
     env: str = "live"
     version: str = "0.0.0"
     health: Callable[[], Mapping[str, ChannelHealth]] = _no_health

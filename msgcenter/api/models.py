@@ -151,6 +151,12 @@ class ReplayManyRequest(Body):
     expires_in: Life | None = None
 
 
+class LinkRequest(Body):
+    """How long a link to a file is good."""
+
+    expires_in: Life | None = Field(None, description="at most 7d; default: 10m")
+
+
 class KeyRequest(Body):
     """A new API key for a caller of callers.yaml."""
 

@@ -17,7 +17,7 @@ from pydantic import BaseModel
 
 from msgcenter.api.accept import fingerprint
 from msgcenter.api.auth import Identity
-from msgcenter.api.models import Body
+from msgcenter.api.body import Body
 from msgcenter.api.problems import Fault, Language, Problem, language_of, refused
 from msgcenter.api.strict import Invalid, read_model
 from msgcenter.bus import BusBlocked, BusError

@@ -24,9 +24,12 @@ from msgcenter.archive.sinks import Sinks
 from msgcenter.clock import Clock, Random, SystemClock, system_random
 from msgcenter.config import Config, load
 from msgcenter.gauges import Gauges
+from msgcenter.hooks import Hooks
 from msgcenter.live import Live, live_config
+from msgcenter.media import MediaError, MediaStore
 from msgcenter.metrics import Metrics
 from msgcenter.parts import Parts, open_parts
+from msgcenter.spool import Spool
 from msgcenter.store import ContentMode
 from protocols.payload import Notice
 
@@ -79,6 +82,7 @@ class Process:
         self.app: App | None = None
         self._sinks: Sinks | None = None
         self._runner: web.AppRunner | None = None
+        self._spool: Spool | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._stop = asyncio.Event()
         self._draining = False
@@ -123,6 +127,7 @@ class Process:
             log=self.log,
         )
         self._tasks.append(asyncio.create_task(gauges.run(self._stop), name="gauges"))
+        self._tasks.append(asyncio.create_task(self._sweep(self.app.media), name="media sweep"))
         if "api" in process.roles:
             await self._serve(self.parts, self.app)
         self.log.info(
@@ -147,6 +152,9 @@ class Process:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks.clear()
+        if self._spool is not None:
+            await self._spool.close()
+            self._spool = None
         if self._sinks is not None:
             await self._sinks.close()
             self._sinks = None
@@ -241,6 +249,7 @@ class Process:
             pressure=parts.bus.healthy,
             draining=lambda: self._draining,
             queues=app.queues,
+            hooks=await self._hooks(parts, app),
         )
         self._runner = web.AppRunner(build_app(deps), access_log=None, handle_signals=False)
         await self._runner.setup()
@@ -248,6 +257,40 @@ class Process:
         await site.start()
         assert site._server is not None
         self.port = site._server.sockets[0].getsockname()[1]  # type: ignore[attr-defined]
+
+    async def _hooks(self, parts: Parts, app: App) -> Hooks:
+        """The web hooks of this process, with the spool behind them."""
+        assert self.live is not None
+        process = self.config.process
+        self._spool = Spool(
+            process.data / "spool",
+            parts.bus,
+            clock=self.clock,
+            metrics=self.metrics,
+            log=self.log,
+            max_bytes=process.hooks.spool,
+            confirm_s=process.hooks.confirm,
+        )
+        await self._spool.open()
+        self._tasks.append(asyncio.create_task(self._spool.run(self._stop), name="spool"))
+        outlet = self._spool.publish
+        hooks = Hooks(
+            self.adapters,
+            lambda channel: app.port(channel, outlet),
+            clock=self.clock,
+            metrics=self.metrics,
+            log=self.log,
+        )
+        hooks.mount(self.live.current)
+        self.live.changed(hooks.changed)
+        return hooks
+
+    async def _sweep(self, media: MediaStore) -> None:
+        """Once a start: what a crash left half written a day ago."""
+        try:
+            await media.sweep()
+        except MediaError as error:
+            self.log.warning("media_not_swept", error=str(error))
 
     def _health(self) -> dict[str, ChannelHealth]:
         if self.app is None:

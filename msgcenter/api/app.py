@@ -14,6 +14,7 @@ from msgcenter.api import (
     events,
     health,
     history,
+    hooks,
     keys,
     media,
     messages,
@@ -125,6 +126,8 @@ def build_app(deps: Deps) -> web.Application:
     app[API] = api
     for route in (*ROUTES, *openapi.PAGES):
         app.router.add_route(route.method, route.pattern, endpoint(api, route))
+    for route in hooks.HOOKS:
+        app.router.add_route(route.method, hooks.PATTERN, endpoint(api, route))
 
     async def running(_: web.Application) -> AsyncIterator[None]:
         yield

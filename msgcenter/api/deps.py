@@ -12,6 +12,7 @@ from msgcenter.adapter import Spec
 from msgcenter.bus import Bus, Queue
 from msgcenter.clock import Clock, IdFactory, Random
 from msgcenter.config import Config
+from msgcenter.hooks import Hooks
 from msgcenter.media import MediaStore
 from msgcenter.metrics import Metrics
 from msgcenter.state import State
@@ -76,4 +77,5 @@ class Deps:
     pressure: Callable[[], str] = _no_pressure
     draining: Callable[[], bool] = _never
     queues: Callable[[], Sequence[Queue]] = _no_queues
+    hooks: Hooks | None = None
     log: Any = field(default_factory=lambda: log.get("api"))

@@ -54,6 +54,10 @@ CODES: dict[str, CodeText] = {
         "the body is larger than {limit} octets", "请求体超过 {limit} 字节",
         "split the batch, or send large content as media", "请拆分批次，或以媒体方式发送大内容",
     ),
+    "body_slow": CodeText(
+        408, "Body too slow", "请求体过慢",
+        "the body did not arrive within {limit}", "请求体未在 {limit} 内到达", "send it again", "请重新发送",
+    ),
     "content_type": CodeText(
         415, "Wrong content type", "内容类型不支持",
         "the content type is `{value}`", "内容类型为 `{value}`",

@@ -71,6 +71,8 @@ class ChannelPort:
     ) -> None:
         """`outlet`: where `emit` and `ring` become durable. `turns`: shared by the ports of a process."""
         self.channel = channel
+        self.figures: dict[str, float] = {}
+        """The latest of what `gauge` was told."""
         self.clock = clock
         self.random = random
         self.log = log.bind(channel=channel)
@@ -93,6 +95,7 @@ class ChannelPort:
         if name not in gauges:
             raise ValueError(f"gauge {name!r}: one of {', '.join(sorted(gauges))}")
         gauges[name].labels(self.channel).set(value)
+        self.figures[name] = value
 
     def accounts(self) -> Sequence[Account]:
         return self._accounts(self.channel)

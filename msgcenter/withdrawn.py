@@ -13,7 +13,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from msgcenter.adapter import Adapter, Dispatch, Port, Spec
-from protocols.outcome import Outcome, Retry
+from protocols.outcome import Outcome, Rejected, Retry
+from protocols.payload import Pull
 
 CODE = "channel_removed"
 
@@ -29,7 +30,13 @@ def withdrawn(spec: Spec) -> type[Adapter]:
 
         async def deliver(self, batch: Sequence[Dispatch]) -> list[Outcome]:
             detail = f"channel {self.port.channel} was taken out of service"
-            return [Retry("channel", detail, code=CODE)] * len(batch)
+            # A doorbell ends here: no other channel can answer it, and this one asks anew when it comes back.
+            return [
+                Rejected("recipient", detail, CODE)
+                if isinstance(item.envelope.payload, Pull)
+                else Retry("channel", detail, code=CODE)
+                for item in batch
+            ]
 
     Withdrawn.spec = spec
     return Withdrawn

@@ -8,29 +8,41 @@ from typing import Any
 
 import pytest
 
-from msgcenter.adapter import Received, Report
+from msgcenter.adapter import Account, Received, Report
 from msgcenter.bus import BusError
 from msgcenter.clock import ManualClock
+from msgcenter.outlet import to_bus
 from msgcenter.port import UNASSIGNED, ChannelPort
+from msgcenter.state.memory import MemoryState
+from msgcenter.turns import Turns
 from protocols.address import Address
-from protocols.payload import DeliveryReport, Text
+from protocols.payload import DeliveryReport, Pull, Text
 from tests.unit.rig import LOG, T0, ListBus, metrics
 
 SAID = Received(Address("tel", "+8613800138000"), "1065", Text("TD"), "far-1", T0 - 5)
 REPORT = Report(DeliveryReport("f1", "delivered", "DELIVRD"), SAID.sender)
 
+NOTHING: Any = None
+"""A part that these tests do not touch."""
+
 
 def port(channel: str = "east", bus: ListBus | None = None, **more: Any) -> ChannelPort:
     return ChannelPort(
         channel,
-        bus=bus or ListBus(),
-        clock=ManualClock(T0),
-        random=random.Random(1),
+        outlet=to_bus(bus or ListBus()),  # type: ignore[arg-type]
+        state=(state := MemoryState(clock := ManualClock(T0))),
+        store=NOTHING,
+        files=NOTHING,
+        turns=Turns(state, "w1", clock, rng := random.Random(1)),
+        clock=clock,
+        random=rng,
         metrics=more.get("metrics") or metrics(),
         log=LOG,
         partitions=4,
         http=lambda: None,  # type: ignore[arg-type,return-value]
         subscriber=lambda _: None,
+        accounts=lambda name: [Account("desk", f"{name}-1")],
+        on_account_state=more.get("on_account_state"),
     )
 
 
@@ -110,3 +122,37 @@ def test_only_known_gauges() -> None:
     assert kept.window_in_use.labels("east")._value.get() == 3
     with pytest.raises(ValueError, match="one of links_up, window_in_use"):
         port().gauge("links", 1)
+
+
+async def test_a_ring_is_a_doorbell_of_its_own_for_the_channel() -> None:
+    bus = ListBus()
+    one = port(bus=bus)
+    await one.ring(Pull("wk1", "token"))
+    await one.ring(Pull("wk1", "token"))
+    await one.ring(Pull("wk2"), delay_s=3)
+    rings = bus.topic("out.east")
+    assert len({envelope.id for envelope in rings}) == 3, "a twin is no replay of what was answered"
+    assert [envelope.payload for envelope in rings] == [Pull("wk1", "token")] * 2 + [Pull("wk2")]
+    assert [envelope.order_key for envelope in rings] == ["east|wk1"] * 2 + ["east|wk2"]
+    assert {(e.category, e.tier, e.inbound, e.channel) for e in rings} == {
+        ("pull", 1, False, "east")
+    }
+    assert [frame.delay for frame in bus.published] == [0, 0, 5]
+
+
+async def test_memos_are_the_channels_own() -> None:
+    east = port()
+    west = ChannelPort.__new__(ChannelPort)
+    west.channel, west._state = "west", east._state
+    await east.remember("token", b"east", 60)
+    assert await east.memo("token") == b"east"
+    assert await west.memo("token") is None
+
+
+def test_accounts_and_what_is_said_of_them() -> None:
+    said: list[Any] = []
+    one = port(on_account_state=lambda *word: said.append(word))
+    assert one.accounts() == [Account("desk", "east-1")]
+    one.account_state("desk", "banned", "reported")
+    assert said == [("east", "desk", "banned", "reported")]
+    port().account_state("desk", "down")  # nobody listens: it is logged

@@ -9,6 +9,8 @@ everything runs concurrently up to its prefetch, every call is as lean as its pr
 the product's own. It does without suppressions, expiry, lanes, retries, quotas and metrics, so a ratio against it flatters nobody.
 
 `python -m bench.naive ROLE` with its settings in the environment (see `Settings`).
+
+Four small processes in one file, so that the whole baseline can be read and judged in one go.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""App: the composition root; opens the parts a process is made of and runs its roles until it is told to stop."""
+"""App: the composition root; opens the parts a process is made of and runs its roles until it is told to stop.
+
+Long because it is the one list of what a process is made of; every part it wires lives in a file of its own.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 A crash between the two loses nothing: the pass comes again, `replay` finds the stored outcome and the same consequences
 are published under the same ids. Everything here is derived from (envelope, outcome) alone for that reason.
+
+One file on purpose, though a long one: what follows an outcome is read in one place or not at all.
 """
 
 from __future__ import annotations

@@ -7,6 +7,8 @@ tests/vectors/wire and must be readable for ever.
 
 Limits: 100 items and 1 MiB a frame, 256 KiB an item, no extension types, no NaN or infinity, no maps, depth 6 (known fields
 nest as deep as 4 of these, a field of a newer release may nest 2 lists more).
+
+One file on purpose: both directions of every item stand side by side, so that a field cannot be written and not read.
 """
 
 from __future__ import annotations

@@ -380,6 +380,8 @@ def as_problem(error: Exception, request: web.Request) -> Problem:
             return Problem("overloaded", retry_after=2, why="the bus takes nothing at present")
         case BusError():
             return Problem("bus_unavailable", retry_after=2)
+        case TimeoutError():
+            return Problem("overloaded", retry_after=2, why="a part did not answer in time")
         case TooLarge(limit=limit):
             return Problem("media_too_large", limit=limit)
         case MediaRefused():

@@ -13,6 +13,8 @@ that of its own hash. On one server a verb is one script call; on a Cluster one 
 
 All times are the server's. The client may run a script twice when an answer was lost, so a script
 answers a repeat as it did at first; `tokens` alone takes twice then: less is sent, never more.
+
+Long because it holds every verb once: packing its arguments, one script call, reading its answer.
 """
 
 from __future__ import annotations

@@ -10,6 +10,8 @@ requests); the owner answers each `Request` with `respond`, and a login with `ac
 Source: CMPP 3.0 (QB-GF-028-2003) chapters 5 and 7. Requests are never sent again by the link: a
 timeout means that the outcome is unknown, and what to do about that is the owner's policy. (One
 state machine, one file: it is longer than most because its states share their tables.)
+
+One state machine, one file: splitting it would part transitions from the states they leave.
 """
 
 from __future__ import annotations

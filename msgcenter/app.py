@@ -124,15 +124,15 @@ class App:
 
     def sender(self, account: str) -> str:
         known = self.live.current.accounts.get(account)
-        return known.full_number if known else ""
+        return known.far_name if known else ""
 
     def owner_of(self, channel: str, number: str) -> tuple[str, str] | None:
         """The account whose number is the longest prefix of the number written to."""
         accounts = self.live.current.accounts
         matching = [
-            (len(a.full_number), name, a.caller or "")
+            (len(a.far_name), name, a.caller or "")
             for name, a in accounts.items()
-            if a.channel == channel and number.startswith(a.full_number)
+            if a.channel == channel and number.startswith(a.far_name)
         ]
         if not matching:
             return None

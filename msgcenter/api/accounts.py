@@ -19,7 +19,7 @@ async def read(call: Call) -> web.Response:
             name=name,
             kind=account.kind,
             channel=account.channel,
-            number=account.full_number,
+            number=account.far_name,
             title=account.name_zh or None,
             owner=account.owner or None,
             caller=account.caller,

@@ -13,6 +13,7 @@ from typing import Any
 import aiohttp
 
 from msgcenter import pipelines
+from msgcenter.accounts import AccountBook
 from msgcenter.adapter import Adapter, Spec, Subscriber
 from msgcenter.archive.sinking import Burying, Quarantine, Sinking
 from msgcenter.backlog import Backlog
@@ -30,7 +31,9 @@ from msgcenter.bus.topology import (
 from msgcenter.channel import Channel, Core
 from msgcenter.clock import Clock, IdFactory, Random
 from msgcenter.config import Config
+from msgcenter.directory import Directory
 from msgcenter.live import Live
+from msgcenter.lookup import GroupLookup
 from msgcenter.metrics import Metrics
 from msgcenter.ordered import Ordered
 from msgcenter.partitions import Partitions
@@ -43,8 +46,10 @@ from msgcenter.stages.route import Target
 from msgcenter.worker import Handler, Passage, Takes, Worker
 from protocols.envelope import Envelope, Record
 
-#: What the core itself sends has no row in policy.yaml: events to subscribers (they dedupe by event id), receipts.
+#: What the core itself sends has no row in policy.yaml: group commands, events to subscribers (they dedupe by event id),
+#: receipts.
 _INTERNAL = {
+    "command": RetryRule(max_tries=20, max_age_s=86400.0),
     "event": RetryRule(max_tries=60, max_age_s=5 * 86400.0),
     "inbound": RetryRule(max_tries=20, max_age_s=86400.0),
     "receipt": RetryRule(max_tries=20, max_age_s=86400.0),
@@ -85,6 +90,18 @@ class App:
         self.sole = "sqlite" in (process.bus.kind, process.state.kind, process.store.kind)
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{rng.getrandbits(32):08x}"
         self.channels: dict[str, Channel] = {}
+        self.accounts = AccountBook(lambda: live.current)
+        self.groups = GroupLookup(parts.store, clock)
+        self.directory = Directory(
+            lambda: live.current,
+            bus=parts.bus,
+            state=parts.state,
+            store=parts.store,
+            clock=clock,
+            metrics=metrics,
+            log=log,
+            partitions=self.partitions,
+        )
         self._adapters = adapters
         self._specs: dict[str, Spec] = {
             kind: adapter.spec for kind, adapter in adapters.items() if hasattr(adapter, "spec")
@@ -109,11 +126,26 @@ class App:
 
     def route(self, kind: str, envelope: Envelope) -> Target | None:
         config = self.live.current
-        name = config.channel_for(kind, envelope.category, envelope.caller)
         spec = self._specs.get(kind)
-        if name is None or spec is None:
+        if spec is None:
             return None
-        return Target(name, spec, f"route of kind {kind}")
+        account = config.accounts.get(envelope.account)
+        if account is not None and account.kind == kind and account.address is not None:
+            # A login exists on one channel only; a number may be served by several.
+            own = config.channels.get(account.channel)
+            if own is None or not own.enabled:
+                return None
+            return Target(account.channel, spec, f"channel of account {envelope.account}")
+        name = config.channel_for(kind, envelope.category, envelope.caller)
+        return Target(name, spec, f"route of kind {kind}") if name is not None else None
+
+    def named(self, channel: str) -> Target | None:
+        """The channel of this name, if it is in service."""
+        configured = self.live.current.channels.get(channel)
+        spec = self._specs.get(configured.kind) if configured else None
+        if configured is None or not configured.enabled or spec is None:
+            return None
+        return Target(channel, spec, "channel of the group")
 
     def spec_of(self, channel: str) -> Spec | None:
         running = self.channels.get(channel)
@@ -121,23 +153,6 @@ class App:
             return running.spec
         configured = self.live.current.channels.get(channel)
         return self._specs.get(configured.kind) if configured else None
-
-    def sender(self, account: str) -> str:
-        known = self.live.current.accounts.get(account)
-        return known.far_name if known else ""
-
-    def owner_of(self, channel: str, number: str) -> tuple[str, str] | None:
-        """The account whose number is the longest prefix of the number written to."""
-        accounts = self.live.current.accounts
-        matching = [
-            (len(a.far_name), name, a.caller or "")
-            for name, a in accounts.items()
-            if a.channel == channel and number.startswith(a.far_name)
-        ]
-        if not matching:
-            return None
-        _, name, caller = max(matching)
-        return name, caller
 
     def subscriber(self, caller: str) -> Subscriber | None:
         known = self.live.current.callers.get(caller)
@@ -148,9 +163,11 @@ class App:
     # -- life -------------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Declare the topology, start the roles. Raises BusError when the queues cannot be declared."""
+        """Declare the topology, start the roles. Raises BusError when the queues cannot be declared, and StateError or
+        StoreError when the revoked accounts cannot be silenced."""
         config = self.live.current
         await self._declare(config)
+        await self.directory.restore()
         self.live.prepare(self._declare)
         self.live.changed(self._channels_changed)
         self._http = aiohttp.ClientSession(
@@ -168,6 +185,7 @@ class App:
         for role, start in starts.items():
             if role in config.process.roles:
                 start()
+        self._spawn("directory", self.directory.run(self._stop))
         self._tasks.append(asyncio.create_task(self.live.run(), name="reload"))
 
     async def stop(self) -> None:
@@ -288,11 +306,15 @@ class App:
 
     def _start_submit(self) -> None:
         self._start_lanes(
-            SUBMIT, pipelines.submit(self.parts.state, self.clock, self.route), "submit"
+            SUBMIT,
+            pipelines.submit(self.parts.state, self.clock, self.route, self.named, self.groups),
+            "submit",
         )
 
     def _start_inbound(self) -> None:
-        self._start_lanes(INBOUND, pipelines.inbound(self.parts.state, self.owner_of), "inbound")
+        self._start_lanes(
+            INBOUND, pipelines.inbound(self.parts.state, self.accounts.owner_of), "inbound"
+        )
 
     def _start_schedule(self) -> None:
         schedule = Schedule(
@@ -347,7 +369,8 @@ class App:
             partitions=self.partitions,
             prefetch=self._prefetch,
             settle=self._settle,
-            sender=self.sender,
+            sender=self.accounts.sender,
+            groups=self.groups,
         )
         port = ChannelPort(
             name,

@@ -144,9 +144,13 @@ UNDONE = "undone"
 
 
 def _chat(record: Record) -> str:
+    """The far end's id; a far end that names none knows the group by ours."""
     outcome = record.outcome
     ids = outcome.remote_ids if isinstance(outcome, Sent | Unknown) else ()
-    return ids[0] if ids else ""
+    if ids:
+        return ids[0]
+    payload = record.envelope.payload
+    return payload.group if isinstance(outcome, Sent) and isinstance(payload, CreateGroup) else ""
 
 
 def changed(

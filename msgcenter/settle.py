@@ -16,6 +16,7 @@ from msgcenter.adapter import Spec
 from msgcenter.bus import DELAYS, Bus, Frame, Queue, delay_tier
 from msgcenter.bus.topology import DEAD, INBOUND, SUBMIT, lane_of, out_topic, place, record_queue
 from msgcenter.clock import Clock, Random
+from msgcenter.groups import is_command
 from msgcenter.metrics import Metrics
 from msgcenter.pipeline import Item
 from msgcenter.policy.retry import GiveUp, RetryRule, counts, next_try
@@ -200,7 +201,11 @@ class Settle:
         spec = self._spec_of(envelope.channel)
         rule = self._rules(envelope.category)
         token_of = envelope.attempt if envelope.token_of < 0 else envelope.token_of
-        if spec is not None and (spec.idempotent or (spec.resolves and envelope.token_of < 0)):
+        if spec is not None and (
+            spec.idempotent
+            or (spec.resolves and envelope.token_of < 0)
+            or is_command(envelope.payload)
+        ):
             if envelope.tries + 1 < rule.max_tries:
                 return envelope.again(counts=True, token_of=token_of), float(
                     DELAYS[min(envelope.tries, len(DELAYS) - 1)]
@@ -267,7 +272,9 @@ class Settle:
                 verdict = next_try(rule, envelope, outcome, self._clock.now_ms(), self._rng)
                 # A stored Retry had budget when it was concluded; if time ran out since, the next pass will say so.
                 wait = outcome.after if isinstance(verdict, GiveUp) else verdict
-                self._again(envelope.again(counts=counts(outcome)), wait, out)
+                # What may be out already keeps its token, whoever answers Retry to the repeat.
+                again = envelope.again(counts=counts(outcome), token_of=envelope.token_of)
+                self._again(again, wait, out)
             case Unknown():
                 resend = self._resend(envelope)
                 if resend is not None:

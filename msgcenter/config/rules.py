@@ -247,7 +247,9 @@ class AccountConfig(Strict):
         default="", description="digits after the access number"
     )
     name_zh: str = Field(default="", max_length=40)
-    corp: str = Field(default="", max_length=64, description="the enterprise it belongs to (corpid)")
+    corp: str = Field(
+        default="", max_length=64, description="the enterprise it belongs to (corpid)"
+    )
     owner: str = Field(
         default="", max_length=100, description="person or department that answers for it"
     )

@@ -14,6 +14,8 @@ from msgcenter.adapter import Adapter, Dispatch, Unreachable
 from msgcenter.bus import Lane
 from msgcenter.bus.topology import lane_of
 from msgcenter.clock import Clock
+from msgcenter.groups import is_command
+from msgcenter.holds import Holds
 from msgcenter.lanes import LaneGate
 from msgcenter.metrics import Metrics
 from msgcenter.pipeline import Item
@@ -48,6 +50,7 @@ class Deliver:
         state: State,
         conclude: Callable[[Sequence[Item]], Awaitable[None]],
         gate: LaneGate,
+        holds: Holds,
         sender: Callable[[str], str],
         down: Callable[[str], None],
         delivered: Callable[[], None],
@@ -64,6 +67,7 @@ class Deliver:
         self._state = state
         self._conclude = conclude
         self._gate = gate
+        self._holds = holds
         self._sender = sender
         self._down = down
         self._delivered = delivered
@@ -143,10 +147,7 @@ class Deliver:
         self._mine.update(passes)
         started = self._clock.monotonic()
         try:
-            batch = [
-                Dispatch(i.envelope, i.envelope.token(), self._sender(i.envelope.account))
-                for i in items
-            ]
+            batch = [_dispatch(item, self._sender) for item in items]
             outcomes = await self._deliver(batch)
             if outcomes is None:
                 await self._state.release([item.envelope.key("channel") for item in items])
@@ -159,6 +160,11 @@ class Deliver:
         )
         for item, outcome in zip(items, outcomes, strict=True):
             item.outcome = outcome
+        self._holds.learn(
+            (item.envelope.account, outcome)
+            for item, outcome in zip(items, outcomes, strict=True)
+            if item.envelope.account
+        )
 
     async def _deliver(self, batch: Sequence[Dispatch]) -> Sequence[Outcome] | None:
         """The adapter's answer; None = nothing was handed over. Whatever else goes wrong, the batch may be out: Unknown."""
@@ -179,6 +185,11 @@ class Deliver:
                 Unknown(f"adapter gave {len(outcomes)} outcomes for {len(batch)} messages")
             ] * len(batch)
         return outcomes
+
+
+def _dispatch(item: Item, sender: Callable[[str], str]) -> Dispatch:
+    envelope = item.envelope
+    return Dispatch(envelope, envelope.token(), sender(envelope.account), item.target)
 
 
 class Resolve:
@@ -212,10 +223,10 @@ class Resolve:
         ask = [i for i in resends if i.outcome is None and i.envelope.token_of >= 0]
         if not ask or not self._adapter.spec.resolves or self._adapter.spec.idempotent:
             return
-        batch = [
-            Dispatch(i.envelope, i.envelope.token(), self._sender(i.envelope.account)) for i in ask
-        ]
+        batch = [_dispatch(item, self._sender) for item in ask]
         for item, outcome in zip(ask, await self._adapter.resolve(batch), strict=True):
+            if isinstance(outcome, Unknown) and is_command(item.envelope.payload):
+                continue  # a repeat of a group command finds the first: it may be handed over again
             if isinstance(outcome, Sent) or not isinstance(outcome, Unknown):
                 item.decide(
                     outcome,

@@ -190,6 +190,7 @@ class Process:
             self._content_mode,
             partitions=self.config.process.bus.partitions,
             settings={"files": files},
+            kind_of=self._kind_of,
             disabled=frozenset(disabled),
             log=self.log,
         )
@@ -206,6 +207,11 @@ class Process:
         if known is not None:
             return known.content
         return "none" if category == CATEGORY else "full"
+
+    def _kind_of(self, channel: str) -> str:
+        assert self.live is not None
+        configured = self.live.current.channels.get(channel)
+        return configured.kind if configured else ""
 
     def _callback_channel(self, caller: str) -> tuple[str, str] | None:
         """The enabled channel (and its kind) that delivers events to subscribers, for a caller who has a callback."""
@@ -233,6 +239,7 @@ class Process:
             ids=app.ids,
             metrics=self.metrics,
             specs={kind: adapter.spec for kind, adapter in self.adapters.items()},
+            directory=app.directory,
             pepper=pepper_of(self.config),
             env=process.api.env,
             version=installed_version(),

@@ -13,7 +13,7 @@ from msgcenter.api.recipient import read_recipient
 from msgcenter.api.strict import Invalid
 from msgcenter.api.terms import REPLY, Plan, Terms, Wish
 from msgcenter.clock import ALPHABET, Clock, IdFactory, base32, shard_of
-from msgcenter.store import MessageRow
+from msgcenter.store import GroupRow, MessageRow
 from protocols.address import Address
 from protocols.envelope import Envelope
 from protocols.errors import Malformed
@@ -48,9 +48,12 @@ class Acceptor:
         *,
         trace: str = "",
         replies: Mapping[str, MessageRow] | None = None,
+        groups: Mapping[str, GroupRow] | None = None,
         batch: tuple[str, int] | None = None,
     ) -> Envelope:
-        """`batch`: (batch id, index) makes the message's id follow from them, so that a repeat
+        """`groups`: by id, those that the caller may write to.
+
+        `batch`: (batch id, index) makes the message's id follow from them, so that a repeat
         makes the same ids.
 
         Raises Refused.
@@ -67,6 +70,12 @@ class Acceptor:
             category = category or REPLY
             if row is not None:
                 order_key = order_key or row.order_key
+        if to is not None and to.scheme == "group":
+            group = (groups or {}).get(to.value)
+            if group is None:
+                raise Refused([*faults, Fault("to", "group_unknown", request.to or "")])
+            channels, account = _to_group(request, group, terms, faults)
+            order_key = to.value
         wish = Wish(
             to.scheme if to is not None else None,
             category,
@@ -120,7 +129,7 @@ class Acceptor:
         to = None
         if "to" not in wrong and fields["reply_to"] is None:
             to = _recipient(fields["to"], extra)
-        if fields["reply_to"] is None:
+        if fields["reply_to"] is None and (to is None or to.scheme != "group"):
             wish = Wish(
                 to.scheme if to is not None else None,
                 fields["category"],
@@ -157,6 +166,28 @@ class Acceptor:
             faults.append(Fault("reply_to", "reply_unknown", request.reply_to or ""))
             return None, None, None
         return to, [channel.kind], row.account or None
+
+
+def _to_group(
+    request: MessageRequest, row: GroupRow, terms: Terms, faults: list[Fault]
+) -> tuple[list[str], str | None]:
+    """The one kind and the account by which a group is written to."""
+    if row.state in ("dissolving", "dissolved", "failed"):
+        faults.append(Fault("to", "group_closed", request.to or "", {"state": row.state}))
+    for name, value in (
+        ("channels", request.channels),
+        ("from", request.from_),
+        ("order_key", request.order_key),
+    ):
+        if value is not None and value not in ([row.kind], row.account):
+            faults.append(Fault(name, "group_conflict", value))
+    return [kind_of(row, terms)], row.account or None
+
+
+def kind_of(row: GroupRow, terms: Terms) -> str:
+    """The kind of the channel that a group lives on, as configured now."""
+    channel = terms.config.channels.get(row.channel)
+    return channel.kind if channel is not None else row.kind
 
 
 def _recipient(text: str | None, faults: list[Fault]) -> Address | None:

@@ -12,6 +12,7 @@ from msgcenter.adapter import Spec
 from msgcenter.bus import Bus, Queue
 from msgcenter.clock import Clock, IdFactory, Random
 from msgcenter.config import Config
+from msgcenter.directory import Directory
 from msgcenter.metrics import Metrics
 from msgcenter.state import State
 from msgcenter.store.store import Store
@@ -67,6 +68,7 @@ class Deps:
     ids: IdFactory
     metrics: Metrics
     specs: Mapping[str, Spec]
+    directory: Directory
     pepper: bytes
     env: str = "live"
     version: str = "0.0.0"

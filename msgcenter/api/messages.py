@@ -10,6 +10,7 @@ from typing import Any
 from aiohttp import web
 
 from msgcenter.api.accept import Refused
+from msgcenter.api.groups import writable
 from msgcenter.api.history import MESSAGE_PROBLEMS, owned
 from msgcenter.api.models import BatchRequest, MessageRequest
 from msgcenter.api.problems import Fault, Problem, refused
@@ -69,8 +70,11 @@ async def send(call: Call) -> web.Response:
     except Invalid as invalid:
         raise refused(api.acceptor.also_wrong(invalid, terms)) from invalid
     replies = await _replies(call, [request]) if request.reply_to else None
+    groups = await writable(call, [request.to or ""])
     try:
-        envelope = api.acceptor.envelope(request, terms, trace=call.trace, replies=replies)
+        envelope = api.acceptor.envelope(
+            request, terms, trace=call.trace, replies=replies, groups=groups
+        )
     except Refused as no:
         raise refused(no.faults) from no
     key = call.idempotency_key()
@@ -192,6 +196,7 @@ async def _batch(call: Call, items: Sequence[MessageRequest | Invalid], batch_id
     replies: Mapping[str, MessageRow] = {}
     if any(isinstance(item, MessageRequest) and item.reply_to for item in items):
         replies = await _replies(call, [i for i in items if isinstance(i, MessageRequest)])
+    groups = await writable(call, [i.to or "" for i in items if isinstance(i, MessageRequest)])
     results: list[bytes] = [b""] * len(items)
     envelopes: dict[int, Envelope] = {}
     make = api.acceptor.envelope
@@ -202,7 +207,9 @@ async def _batch(call: Call, items: Sequence[MessageRequest | Invalid], batch_id
             if isinstance(item, Invalid):
                 raise Refused(api.acceptor.also_wrong(item, terms, replies))
             batch = (batch_id, index) if batch_id else None
-            envelopes[index] = make(item, terms, trace=trace, replies=replies, batch=batch)
+            envelopes[index] = make(
+                item, terms, trace=trace, replies=replies, groups=groups, batch=batch
+            )
         except Refused as no:
             results[index] = _refused_item(call, index, no.faults, item)
     if envelopes:

@@ -22,7 +22,7 @@ from typing import Any, Literal, TypeAlias
 
 from msgcenter.store import GroupRow, GroupState
 from protocols.envelope import Envelope, Record, hashed
-from protocols.outcome import Sent, Unknown, reason_of
+from protocols.outcome import Rejected, Sent, Suppressed, Unknown, reason_of
 from protocols.payload import CreateGroup, DissolveGroup, Happening, Payload, UpdateGroup
 
 Event: TypeAlias = Literal[
@@ -70,7 +70,7 @@ TABLE: Mapping[tuple[GroupState, Event], GroupState] = {
     ("failed", "seen"): "active",
 }
 
-#: A word of the group's record status -> what it means for a command; other words are no last word.
+#: Statuses that are the end of a command which was not carried out.
 _REFUSALS = frozenset({"rejected", "suppressed", "expired", "cancelled"})
 COMMANDS = (CreateGroup, UpdateGroup, DissolveGroup)
 HAPPENINGS = frozenset(
@@ -103,19 +103,35 @@ def step(row: GroupRow, event: Event, at: int, *, code: str = "", chat: str = ""
     )
 
 
+def verdict(record: Record) -> Literal["", "done", "lost", "refused"]:
+    """What a record of a command says of it as its last word; "" = none. Other passes' records may already carry the status,
+    but not what the far end answered."""
+    status = record.status
+    match record.outcome:
+        case Sent():
+            return "done"
+        case Unknown() | Rejected() | Suppressed() if status == "unknown":
+            return "lost"
+        case Rejected() | Suppressed() if status in _REFUSALS:
+            return "refused"
+        case _:
+            return ""
+
+
 def after_command(row: GroupRow, record: Record) -> GroupRow:
     """The group after a record of one of its commands; records that are no last word change nothing."""
-    payload, status, at = record.envelope.payload, record.status, record.at
-    done = status in ("sent", "delivered", "read")
-    code = reason_of(record.outcome)
+    payload, at, word = record.envelope.payload, record.at, verdict(record)
+    code = "unknown" if word == "lost" else reason_of(record.outcome)
+    if not word:
+        return row
     match payload:
-        case CreateGroup() if done:
+        case CreateGroup() if word == "done":
             return step(row, "created", at, chat=_chat(record))
-        case CreateGroup() if status == "unknown":
-            return step(row, "create_lost", at, code="unknown", chat=_chat(record))
-        case CreateGroup() if status in _REFUSALS:
+        case CreateGroup() if word == "lost":
+            return step(row, "create_lost", at, code=code, chat=_chat(record))
+        case CreateGroup():
             return step(row, "refused", at, code=code)
-        case UpdateGroup() if done:
+        case UpdateGroup() if word == "done":
             return changed(
                 row,
                 at,
@@ -124,16 +140,15 @@ def after_command(row: GroupRow, record: Record) -> GroupRow:
                 add=payload.add,
                 remove=payload.remove,
             )
-        case UpdateGroup() if status in _REFUSALS or status == "unknown":
-            why = "unknown" if status == "unknown" else code
-            return replace(row, code=f"update_{why}", updated_at=at)
+        case UpdateGroup():
+            return replace(row, code=f"update_{code}", updated_at=at)
         case DissolveGroup() if row.command != record.envelope.id:
             return row  # an earlier one, undone meanwhile
-        case DissolveGroup() if done:
+        case DissolveGroup() if word == "done":
             return step(row, "gone", at)
-        case DissolveGroup() if status == "unknown":
-            return step(row, "dissolve_lost", at, code="unknown")
-        case DissolveGroup() if status in _REFUSALS:
+        case DissolveGroup() if word == "lost":
+            return step(row, "dissolve_lost", at, code=code)
+        case DissolveGroup():
             return step(row, "kept", at, code="" if code == UNDONE else f"dissolve_{code}")
         case _:
             return row

@@ -27,7 +27,7 @@ from typing import Any
 from msgcenter.archive.content import content_of
 from msgcenter.archive.sink import SinkContext, SinkError
 from msgcenter.bus.topology import partition_of
-from msgcenter.groups import UNDONE, is_command
+from msgcenter.groups import UNDONE, is_command, verdict
 from msgcenter.store import Event, StoreError
 from msgcenter.store.rows import code_of
 from msgcenter.store.store import Store
@@ -59,12 +59,7 @@ _DONE: dict[type, str] = {
     UpdateGroup: "updated",
     DissolveGroup: "dissolved",
 }
-_NOT_DONE: dict[str, str] = {
-    "unknown": "uncertain",
-    "rejected": "failed",
-    "suppressed": "failed",
-    "expired": "failed",
-}
+_NOT_DONE: dict[str, str] = {"lost": "uncertain", "refused": "failed"}
 GROUP_WORDS = frozenset({*_DONE.values(), *_NOT_DONE.values()})
 
 
@@ -151,7 +146,8 @@ def _of_group(record: Record) -> Event | None:
     """What became of a group command; that one waits, or was taken back, is no news."""
     envelope, outcome = record.envelope, record.outcome
     done = _DONE[type(envelope.payload)]
-    word = done if record.status == "sent" else _NOT_DONE.get(record.status, "")
+    said = verdict(record)
+    word = done if said == "done" else _NOT_DONE.get(said, "")
     code = code_of(record)
     if not word or code == UNDONE:
         return None

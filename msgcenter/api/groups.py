@@ -85,7 +85,7 @@ async def create(call: Call) -> web.Response:
 
 
 async def many(call: Call) -> web.Response:
-    """Groups of this caller (of all, with read:all), newest first."""
+    """Groups of this caller and those read in for nobody in particular (all groups, with read:all), newest first."""
     given = call.query(*_FILTERS, "caller", "cursor")
     if given.get("state", GROUP_STATES[0]) not in GROUP_STATES:
         known = {"known": ", ".join(GROUP_STATES)}
@@ -93,7 +93,8 @@ async def many(call: Call) -> web.Response:
     if not call.sees_all and given.get("caller", call.caller) != call.caller:
         raise Problem("scope_missing", needed="read:all", scopes=call.terms.caller.scopes)
     caller = given.get("caller", "") if call.sees_all else call.caller
-    filters = GroupFilter(caller=caller, **{k: given[k] for k in _FILTERS if k in given})
+    fields = {k: given[k] for k in _FILTERS if k in given}
+    filters = GroupFilter(caller=caller, or_unowned="caller" not in given, **fields)
     page = await call.api.deps.store.list_groups(filters, given.get("cursor", ""), call.limit())
     items = [_view(row) for row in page.items]
     return shown(GroupsView(items=items, next_cursor=page.next_cursor or None))

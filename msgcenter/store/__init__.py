@@ -299,9 +299,10 @@ class GroupRow:
 
 @dataclass(frozen=True, slots=True)
 class GroupFilter:
-    """Empty = any."""
+    """Empty = any. `or_unowned`: with `caller`, also groups read in for nobody in particular."""
 
     caller: str = ""
+    or_unowned: bool = False
     kind: str = ""
     channel: str = ""
     account: str = ""

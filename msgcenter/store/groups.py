@@ -57,7 +57,6 @@ class Groups(Database):
         f = filters or GroupFilter()
         query: Select[Any] = select(grp).where(
             *wanted(
-                (grp.c.caller, f.caller),
                 (grp.c.kind, f.kind),
                 (grp.c.channel, f.channel),
                 (grp.c.account, f.account),
@@ -65,6 +64,9 @@ class Groups(Database):
                 (grp.c.chat, f.chat),
             )
         )
+        if f.caller:
+            owners = [clean(f.caller), *([""] if f.or_unowned else [])]
+            query = query.where(grp.c.caller.in_(owners))
         if cursor:
             at, key = decode_place(cursor)
             query = query.where(tuple_(grp.c.created_at, grp.c.id) < tuple_(at, key))

@@ -157,6 +157,10 @@ async def test_only_its_caller_sees_and_touches_a_group(parts: Parts) -> None:
         status, problem, _ = await parts.post("/v1/messages", {**body, "to": to}, caller=caller)
         assert (status, problem["errors"][0]["code"]) == (422, "group_unknown")
     await parts.store.add_group(replace(row, id="grp_in", caller="", imported=True), lambda r: r)
+    for caller, seen in (("hall", {"grp_in"}), ("crm", {"grp_in", "grp_1"})):
+        _, page, _ = await parts.get("/v1/groups", caller=caller)
+        assert {g["id"] for g in page["items"]} == seen
+    assert (await parts.get("/v1/groups?caller=hall", caller="hall"))[1]["items"] == []
     status, answer, _ = await parts.post(
         "/v1/messages", {**body, "to": "group:grp_in"}, caller="hall"
     )

@@ -3,39 +3,36 @@ in order with everything that is sent there."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 
 from aiohttp import web
 
-from msgcenter.api.accept import DAY_MS, batch_item_id, kind_of
+from msgcenter.api.accept import batch_item_id
+from msgcenter.api.grouping import (
+    asked_again,
+    audit,
+    change_group,
+    channel_of,
+    get_group,
+    group_body,
+    group_view,
+    kind_for,
+    need_ability,
+    not_accepted,
+    publish,
+)
 from msgcenter.api.history import CURSOR, LIMIT
 from msgcenter.api.models import DissolveRequest, GroupChange, GroupRequest
 from msgcenter.api.problems import Fault, Problem, refused
 from msgcenter.api.views import GroupsView, GroupView
-from msgcenter.api.web import Call, Param, Route, shown, when
-from msgcenter.groups import CATEGORY, TIER, UNDONE, step
+from msgcenter.api.web import Call, Param, Route, shown
+from msgcenter.groups import UNDONE, step
 from msgcenter.state import Suppression
-from msgcenter.store import GROUP_STATES, GroupFilter, GroupRow, StoreError
-from msgcenter.store.groups import Change
-from protocols.address import Address
-from protocols.envelope import Envelope
-from protocols.payload import CreateGroup, DissolveGroup, Payload, UpdateGroup
+from msgcenter.store import GROUP_STATES, GroupFilter, GroupRow
+from protocols.payload import CreateGroup, DissolveGroup, UpdateGroup
 
-NOT_ACCEPTED = "not_accepted"
-"""Code of a group whose command the bus did not confirm: the caller was told so, and may ask again."""
 UNDONE_KEPT_S = 3 * 86400.0
 _FILTERS = ("kind", "channel", "account", "state", "chat")
-
-
-async def writable(call: Call, recipients: Sequence[str]) -> Mapping[str, GroupRow]:
-    """Of the groups among these recipients, by id, those that the caller may write to."""
-    ids = [to.removeprefix("group:") for to in recipients if to.startswith("group:")]
-    if not ids:
-        return {}
-    rows = await call.api.groups.find(ids)
-    return {one: row for one, row in rows.items() if _may(call, row)}
 
 
 async def create(call: Call) -> web.Response:
@@ -44,7 +41,7 @@ async def create(call: Call) -> web.Response:
     call.query()
     request = await call.model(GroupRequest)
     faults: list[Fault] = []
-    kind = _kind(call, request.kind, faults)
+    kind = kind_for(call, request.kind, faults)
     account = ""
     if kind:
         account = call.terms.account(request.from_, [kind], faults)
@@ -62,22 +59,22 @@ async def create(call: Call) -> web.Response:
             owner=request.owner or "",
             members=members,
             kind=kind,
-            channel=_channel(call, kind, account),
+            channel=channel_of(call, kind, account),
             account=account,
             created_at=now,
             updated_at=now,
             since=now,
         )
-        row = await call.api.deps.store.add_group(row, lambda kept: _again(kept, now))
+        row = await call.api.deps.store.add_group(row, lambda kept: asked_again(kept, now))
         payload = CreateGroup(group, row.name, row.owner, row.members)
         message = batch_item_id(group, 0, f"group:{group}")
         try:
-            await _command(call, row, message, payload, reference=request.reference or "")
+            await publish(call, row, message, payload, reference=request.reference or "")
         except Problem:
-            await _not_accepted(call, group, now)
+            await not_accepted(call, group, now)
             raise
-        await _audit(call, "group.create", group, {"kind": kind, "account": account})
-        return 202, _body(row, message)
+        await audit(call, "group.create", group, {"kind": kind, "account": account})
+        return 202, group_body(row, message)
 
     return await call.once(
         request.model_dump_json(by_alias=True, exclude_unset=True).encode(), work, prefix="grp"
@@ -96,14 +93,14 @@ async def many(call: Call) -> web.Response:
     fields = {k: given[k] for k in _FILTERS if k in given}
     filters = GroupFilter(caller=caller, or_unowned="caller" not in given, **fields)
     page = await call.api.deps.store.list_groups(filters, given.get("cursor", ""), call.limit())
-    items = [_view(row) for row in page.items]
+    items = [group_view(row) for row in page.items]
     return shown(GroupsView(items=items, next_cursor=page.next_cursor or None))
 
 
 async def one(call: Call) -> web.Response:
     """One group as the registry knows it."""
     call.query()
-    return shown(_view(await _get(call)))
+    return shown(group_view(await get_group(call)))
 
 
 async def change(call: Call) -> web.Response:
@@ -123,8 +120,8 @@ async def change(call: Call) -> web.Response:
         raise refused(faults)
 
     async def work(command: str) -> tuple[int, bytes]:
-        row = await _get(call)
-        _able(call, row, "update")
+        row = await get_group(call)
+        need_ability(call, row, "update")
         if row.state not in ("creating", "active"):
             raise Problem("group_state", id=row.id, state=row.state)
         add, remove = tuple(request.add or ()), tuple(request.remove or ())
@@ -133,10 +130,10 @@ async def change(call: Call) -> web.Response:
             remove = tuple(m for m in row.members if m not in request.members)
         payload = UpdateGroup(row.id, request.name or "", request.owner or "", add, remove)
         message = batch_item_id(command, 0, f"group:{row.id}")
-        await _command(call, row, message, payload, reference=request.reference or "")
+        await publish(call, row, message, payload, reference=request.reference or "")
         detail = {"add": len(add), "remove": len(remove), "name": bool(request.name)}
-        await _audit(call, "group.update", row.id, detail)
-        return 202, _body(row, message)
+        await audit(call, "group.update", row.id, detail)
+        return 202, group_body(row, message)
 
     return await call.once(request.model_dump_json(exclude_unset=True).encode(), work, prefix="cmd")
 
@@ -147,10 +144,10 @@ async def dissolve(call: Call) -> web.Response:
     request = await call.model(DissolveRequest)
 
     async def work(command: str) -> tuple[int, bytes]:
-        row = await _get(call)
-        _able(call, row, "dissolve")
+        row = await get_group(call)
+        need_ability(call, row, "dissolve")
         if row.state == "dissolved":
-            return 200, _body(row, row.command)
+            return 200, group_body(row, row.command)
         now = call.api.deps.clock.now_ms()
         message = batch_item_id(command, 0, f"group:{row.id}")
         until = now + round(request.undo_for * 1000)
@@ -161,12 +158,12 @@ async def dissolve(call: Call) -> web.Response:
                 return kept
             return replace(after, command=message, undo_until=until)
 
-        before, row = row, await _change(call, row.id, asked)
+        before, row = row, await change_group(call, row.id, asked)
         if row.state != "dissolving":
             raise Problem("group_state", id=row.id, state=row.state)
         # Asked again, the same command is published again: its pipeline knows it, and a crash between the two is made good.
         try:
-            await _command(
+            await publish(
                 call,
                 row,
                 row.command,
@@ -176,11 +173,11 @@ async def dissolve(call: Call) -> web.Response:
             )
         except Problem:
             if before.state != "dissolving":
-                await _not_accepted(call, row.id, now, row.command)
+                await not_accepted(call, row.id, now, row.command)
             raise
         detail = {"reason": request.reason, "undo_for_s": request.undo_for, "message": row.command}
-        await _audit(call, "group.dissolve", row.id, detail)
-        return 202, _body(row, row.command)
+        await audit(call, "group.dissolve", row.id, detail)
+        return 202, group_body(row, row.command)
 
     canonical = request.model_dump_json(exclude_unset=True).encode()
     return await call.once(canonical, work, prefix="cmd")
@@ -192,9 +189,9 @@ async def undo(call: Call) -> web.Response:
 
     async def work(_: str) -> tuple[int, bytes]:
         deps = call.api.deps
-        row = await _get(call)
+        row = await get_group(call)
         if row.state == "active":
-            return 200, _body(row)
+            return 200, group_body(row)
         now = deps.clock.now_ms()
         if row.state != "dissolving" or row.undo_until <= now:
             raise Problem("undo_late", id=row.id)
@@ -207,149 +204,11 @@ async def undo(call: Call) -> web.Response:
         def undone(kept: GroupRow) -> GroupRow:
             return step(kept, "undo", now) if kept.command == command else kept
 
-        row = await _change(call, row.id, undone)
-        await _audit(call, "group.undo", row.id, {"message": command})
-        return 200, _body(row)
+        row = await change_group(call, row.id, undone)
+        await audit(call, "group.undo", row.id, {"message": command})
+        return 200, group_body(row)
 
     return await call.once(b"", work)
-
-
-# -- pieces -------------------------------------------------------------------------------------
-
-
-def _may(call: Call, row: GroupRow) -> bool:
-    """Groups read in for nobody in particular belong to everybody who may write to groups at all."""
-    return row.caller in (call.caller, "") or call.has("admin")
-
-
-async def _get(call: Call) -> GroupRow:
-    row = (await call.api.deps.store.groups_by_id([call.id])).get(call.id)
-    reads = call.route.method == "GET" and call.sees_all
-    if row is None or not (_may(call, row) or reads):
-        raise Problem("not_found", what="group", id=call.id)
-    return row
-
-
-async def _change(call: Call, group: str, work: Change) -> GroupRow:
-    row = await call.api.deps.store.change_group(group, work)
-    call.api.groups.forget(group)
-    if row is None:
-        raise Problem("not_found", what="group", id=group)
-    return row
-
-
-def _kind(call: Call, asked: str | None, faults: list[Fault]) -> str:
-    kinds = call.terms.kinds
-    able = [kind for kind, spec in kinds.items() if "create" in spec.groups]
-    if asked is not None:
-        if asked not in kinds:
-            faults.append(Fault("kind", "channel_unknown", asked, {"known": able}))
-        elif asked not in able:
-            faults.append(Fault("kind", "group_kind_unable", asked, {"known": able}))
-        return asked if asked in able else ""
-    if len(able) == 1:
-        return able[0]
-    code = "group_kind_needed" if able else "group_kind_unable"
-    faults.append(Fault("kind", code, facts={"known": able}))
-    return ""
-
-
-def _able(call: Call, row: GroupRow, ability: str) -> None:
-    kinds, kind = call.terms.kinds, kind_of(row, call.terms)
-    if kind not in kinds or ability not in kinds[kind].groups:
-        known = [name for name, spec in kinds.items() if ability in spec.groups]
-        raise Problem("group_unsupported", kind=kind, ability=ability, known=known)
-
-
-def _channel(call: Call, kind: str, account: str) -> str:
-    """The account's own channel, else the one that the routes give."""
-    config = call.terms.config
-    if account and config.accounts[account].kind == kind:
-        return config.accounts[account].channel
-    return config.channel_for(kind, CATEGORY, call.caller) or ""
-
-
-def _again(row: GroupRow, now: int) -> GroupRow:
-    """A repeat of a create request that was not accepted the first time."""
-    if row.state == "failed" and row.code == NOT_ACCEPTED:
-        return replace(row, state="creating", code="", since=now, updated_at=now)
-    return row
-
-
-async def _not_accepted(call: Call, group: str, now: int, command: str = "") -> None:
-    """The command may not be on the bus, and the caller is told so; should it be carried out all the same, the registry
-    learns of it from its record."""
-
-    def change(row: GroupRow) -> GroupRow:
-        if row.command != command:
-            return row
-        return step(row, "kept" if command else "refused", now, code=NOT_ACCEPTED)
-
-    with suppress(StoreError):
-        await call.api.deps.store.change_group(group, change)
-
-
-async def _command(
-    call: Call,
-    row: GroupRow,
-    message: str,
-    payload: Payload,
-    *,
-    not_before: int = 0,
-    reference: str = "",
-) -> None:
-    """Make the command durable. Raises Problem."""
-    now = call.api.deps.clock.now_ms()
-    envelope = Envelope(
-        id=message,
-        caller=row.caller or call.caller,
-        to=Address("group", row.id),
-        category=CATEGORY,
-        tier=TIER,
-        payload=payload,
-        created_at=now,
-        person=f"group:{row.id}",
-        account=row.account,
-        channels=(kind_of(row, call.terms),),
-        order_key=row.id,
-        not_before=not_before,
-        expires_at=(not_before or now) + DAY_MS,
-        reference=reference,
-        trace=call.trace,
-    )
-    await call.api.bundler.submit([envelope])
-
-
-async def _audit(call: Call, what: str, group: str, detail: Mapping[str, object]) -> None:
-    deps = call.api.deps
-    who = f"{call.caller}/{call.identity.keyid}"
-    await deps.store.audit(who, what, group, detail, deps.clock.now_ms())
-
-
-def _view(row: GroupRow, message: str = "") -> GroupView:
-    return GroupView(
-        id=row.id,
-        address=f"group:{row.id}",
-        name=row.name,
-        owner=row.owner or None,
-        members=list(row.members),
-        kind=row.kind,
-        channel=row.channel,
-        account=row.account or None,
-        chat=row.chat or None,
-        state=row.state,
-        code=row.code or None,
-        imported=row.imported,
-        caller=row.caller or None,
-        undo_until=when(row.undo_until),
-        created_at=when(row.created_at),
-        updated_at=when(row.updated_at),
-        message=message or None,
-    )
-
-
-def _body(row: GroupRow, message: str = "") -> bytes:
-    return _view(row, message).model_dump_json(exclude_none=True).encode()
 
 
 _TEXT = {"type": "string"}

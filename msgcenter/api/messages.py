@@ -10,7 +10,7 @@ from typing import Any
 from aiohttp import web
 
 from msgcenter.api.accept import Refused
-from msgcenter.api.groups import writable
+from msgcenter.api.grouping import writable
 from msgcenter.api.history import MESSAGE_PROBLEMS, owned
 from msgcenter.api.models import BatchRequest, MessageRequest
 from msgcenter.api.problems import Fault, Problem, refused

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from msgcenter.adapter import Spec
-from msgcenter.api.groups import NOT_ACCEPTED
+from msgcenter.api.grouping import NOT_ACCEPTED
 from msgcenter.bus import BusError
 from msgcenter.store import AccountRow, GroupRow
 from protocols.payload import CreateGroup, DissolveGroup, Text, UpdateGroup

@@ -15,8 +15,8 @@ import aiohttp
 from msgcenter import pipelines
 from msgcenter.accounts import AccountBook
 from msgcenter.adapter import Adapter, Spec, Subscriber
+from msgcenter.archive.reading import RecordFrames
 from msgcenter.archive.sinking import Burying, Quarantine, Sinking
-from msgcenter.backlog import Backlog
 from msgcenter.bus import Lane, Queue
 from msgcenter.bus.topology import (
     DEAD,
@@ -24,8 +24,6 @@ from msgcenter.bus.topology import (
     INVALID,
     RECORD,
     SUBMIT,
-    lanes_of,
-    out_topic,
     topology,
 )
 from msgcenter.channel import Channel, Core
@@ -37,12 +35,13 @@ from msgcenter.lookup import GroupLookup
 from msgcenter.metrics import Metrics
 from msgcenter.ordered import Ordered
 from msgcenter.partitions import Partitions
-from msgcenter.parts import Parts
+from msgcenter.parts import Parts, patiently
 from msgcenter.policy.retry import RetryRule
 from msgcenter.port import ChannelPort
 from msgcenter.schedule import Schedule
 from msgcenter.settle import Settle
 from msgcenter.stages.route import Target
+from msgcenter.withdrawn import withdrawn
 from msgcenter.worker import Handler, Passage, Takes, Worker
 from protocols.envelope import Envelope, Record
 
@@ -52,7 +51,8 @@ _INTERNAL = {
     "command": RetryRule(max_tries=20, max_age_s=86400.0),
     "event": RetryRule(max_tries=60, max_age_s=5 * 86400.0),
     "inbound": RetryRule(max_tries=20, max_age_s=86400.0),
-    "receipt": RetryRule(max_tries=20, max_age_s=86400.0),
+    # A receipt says itself when to look again (stages/correlate.py), no back-off on top of it.
+    "receipt": RetryRule(max_tries=20, max_age_s=86400.0, backoff=(0.0,)),
 }
 
 Writers = Mapping[str, Callable[[Sequence[Record]], Awaitable[None]]]
@@ -102,6 +102,7 @@ class App:
             log=log,
             partitions=self.partitions,
         )
+        self._in_flight: set[tuple[str, int, int]] = set()
         self._adapters = adapters
         self._specs: dict[str, Spec] = {
             kind: adapter.spec for kind, adapter in adapters.items() if hasattr(adapter, "spec")
@@ -110,6 +111,7 @@ class App:
         self._stop = asyncio.Event()
         self._tasks: list[asyncio.Task[Any]] = []
         self._channel_tasks: dict[str, tuple[asyncio.Task[None], asyncio.Event]] = {}
+        self._withdrawn: dict[str, tuple[asyncio.Task[None], asyncio.Event]] = {}
         self._http: aiohttp.ClientSession | None = None
 
     # -- what the configuration in force says -------------------------------------------------------------------------
@@ -154,6 +156,10 @@ class App:
         configured = self.live.current.channels.get(channel)
         return self._specs.get(configured.kind) if configured else None
 
+    def in_service(self, channel: str) -> bool:
+        configured = self.live.current.channels.get(channel)
+        return configured is not None and configured.enabled
+
     def subscriber(self, caller: str) -> Subscriber | None:
         known = self.live.current.callers.get(caller)
         if known is None or known.callback is None or not known.enabled:
@@ -166,7 +172,7 @@ class App:
         """Declare the topology, start the roles. Raises BusError when the queues cannot be declared, and StateError or
         StoreError when the revoked accounts cannot be silenced."""
         config = self.live.current
-        await self._declare(config)
+        await patiently(lambda: self._declare(config), self.clock, self.log)
         await self.directory.restore()
         self.live.prepare(self._declare)
         self.live.changed(self._channels_changed)
@@ -191,9 +197,10 @@ class App:
     async def stop(self) -> None:
         """Stop taking, let what is in hand finish within `drain`, then close. What is not finished comes again."""
         self._stop.set()
-        for _, stop in self._channel_tasks.values():
+        channels = [*self._channel_tasks.values(), *self._withdrawn.values()]
+        for _, stop in channels:
             stop.set()
-        tasks = [*self._tasks, *(task for task, _ in self._channel_tasks.values())]
+        tasks = [*self._tasks, *(task for task, _ in channels)]
         forever = [task for task in tasks if task.get_name() == "reload"]
         for task in forever:
             task.cancel()
@@ -235,13 +242,20 @@ class App:
             due=self.parts.store,
             rules=self.rule,
             spec_of=self.spec_of,
+            in_service=self.in_service,
             clock=self.clock,
             rng=self.rng,
             metrics=self.metrics,
             partitions=self.partitions,
         )
 
-    def _worker(self, queue: Queue, handler: Handler, takes: Takes = "envelopes") -> Worker:
+    def _worker(
+        self,
+        queue: Queue,
+        handler: Handler,
+        takes: Takes = "envelopes",
+        shared: RecordFrames | None = None,
+    ) -> Worker:
         return Worker(
             self.parts.bus,
             queue,
@@ -251,6 +265,7 @@ class App:
             metrics=self.metrics,
             log=self.log,
             takes=takes,
+            shared=shared,
             max_frames=self._prefetch(queue.lane),
         )
 
@@ -327,6 +342,7 @@ class App:
         self._spawn("schedule", schedule.run(self._stop))
 
     def _start_archive(self) -> None:
+        shared = RecordFrames(len(self.sinks))
         for name, write in self.sinks.items():
             queues = {
                 q.name: q
@@ -339,7 +355,7 @@ class App:
                 queues: dict[str, Queue] = queues,
                 write: Callable[[Sequence[Record]], Awaitable[None]] = write,
             ) -> Any:
-                return self._worker(queues[queue], Sinking(write), "records").run(halt)
+                return self._worker(queues[queue], Sinking(write), "records", shared).run(halt)
 
             self._spawn_shared(f"sink:{name}", list(queues), work)
         dead = self._worker(Queue(DEAD), Burying(self.parts.store.add_dead), "records")
@@ -355,8 +371,8 @@ class App:
             if channel.enabled:
                 self._start_channel(name, config)
 
-    def _start_channel(self, name: str, config: Config) -> None:
-        core = Core(
+    def _core(self) -> Core:
+        return Core(
             bus=self.parts.bus,
             state=self.parts.state,
             park=self.parts.store,
@@ -366,13 +382,16 @@ class App:
             log=self.log,
             owner=self.owner,
             sole=self.sole,
+            in_flight=self._in_flight,
             partitions=self.partitions,
             prefetch=self._prefetch,
             settle=self._settle,
             sender=self.accounts.sender,
             groups=self.groups,
         )
-        port = ChannelPort(
+
+    def _port(self, name: str) -> ChannelPort:
+        return ChannelPort(
             name,
             bus=self.parts.bus,
             clock=self.clock,
@@ -383,9 +402,13 @@ class App:
             http=self.http,
             subscriber=self.subscriber,
         )
+
+    def _start_channel(self, name: str, config: Config) -> None:
         configured = config.channels[name]
         adapter = self._adapters[configured.kind]
-        channel = Channel(name, configured, config.settings[name], adapter, port, core)
+        channel = Channel(
+            name, configured, config.settings[name], adapter, self._port(name), self._core()
+        )
         self.channels[name] = channel
         stop = asyncio.Event()
         self._channel_tasks[name] = (
@@ -407,31 +430,39 @@ class App:
         for name, channel in old.channels.items():
             gone = name not in new.channels or not new.channels[name].enabled
             if channel.enabled and gone:
-                self._return_backlog(name)
+                self._withdraw(name, old)
         for name, channel in new.channels.items():
             if channel.enabled and name not in self.channels:
+                if name in self._withdrawn:
+                    await self._end(*self._withdrawn.pop(name))
                 self._start_channel(name, new)
 
     async def _end_channel(self, name: str) -> None:
-        task, stop = self._channel_tasks.pop(name)
         self.channels.pop(name)
+        await self._end(*self._channel_tasks.pop(name))
+
+    async def _end(self, task: asyncio.Task[None], stop: asyncio.Event) -> None:
         stop.set()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self.live.current.process.drain):
                 await task
 
-    def _return_backlog(self, name: str) -> None:
-        """What waits for a channel that is no longer there goes back to submit, which finds it another one."""
-        backlog = Backlog(
+    def _withdraw(self, name: str, old: Config) -> None:
+        """What waits for a channel that is no longer there goes back to submit, which finds it another one. It runs until
+        the channel comes back or the process ends: other processes may still route to the channel for a moment."""
+        spec = self._specs[old.channels[name].kind]
+        channel = Channel(
             name,
-            self.parts.bus,
-            self.parts.store,
-            partitions=self.partitions,
-            log=self.log,
+            old.channels[name].model_copy(update={"rate": None}),
+            old.settings[name],
+            withdrawn(spec),
+            self._port(name),
+            self._core(),
+            eager=True,
         )
-        for queue in lanes_of(out_topic(name), self.partitions):
-            worker = self._worker(queue, backlog.handler(queue))
-            self._spawn(f"backlog {queue.name}", worker.run(self._stop))
+        stop = asyncio.Event()
+        task = asyncio.create_task(channel.run(stop), name=f"withdrawn {name}")
+        self._withdrawn[name] = (task, stop)
 
 
 async def _ready() -> bool:

@@ -44,6 +44,8 @@ class Core:
     owner: str
     sole: bool
     """No other process can exist: a claim that is not in flight here is abandoned."""
+    in_flight: set[tuple[str, int, int]]
+    """Passes (message, step, attempt) that any channel of this process has claimed and not yet concluded."""
     partitions: int
     prefetch: Callable[[Lane], int]
     settle: Callable[[str], Settle]
@@ -62,11 +64,16 @@ class Channel:
         adapter: Callable[[Any, Any], Adapter],
         port: ChannelPort,
         core: Core,
+        *,
+        eager: bool = False,
     ) -> None:
+        """`eager`: parked conversations are woken at once instead of at their time."""
+        self._eager = eager
         self.name = name
         self.config = config
         self.settings = settings
         self._core = core
+        self._port = port
         self.adapter = adapter(settings, port)
         self.detail = "starting"
         self._log = core.log.bind(channel=name)
@@ -84,6 +91,12 @@ class Channel:
     @property
     def spec(self) -> Spec:
         return self.adapter.spec
+
+    @property
+    def links_up(self) -> int | None:
+        """Connections that carry messages; None for a kind without links."""
+        links = self._port.figures.get("links_up")
+        return None if links is None else int(links)
 
     @property
     def up(self) -> bool:
@@ -206,13 +219,16 @@ class Channel:
             delivered=self._delivered,
             owner=core.owner,
             sole=core.sole,
+            in_flight=core.in_flight,
             send_timeout_s=self.config.send_timeout,
             max_batch=self._turn,
             clock=core.clock,
             metrics=core.metrics,
             log=self._log,
         )
-        resolve = Resolve(self.adapter, core.state, core.sender)
+        resolve = Resolve(
+            self.adapter, core.state, core.sender, self.config.send_timeout, self._log
+        )
         stages = pipelines.channel(
             core.state, core.clock, self.adapter, core.groups, self._holds, resolve, deliver
         )
@@ -229,7 +245,13 @@ class Channel:
         handler: Passage | Ordered = passage
         if queue.lane == "conv":
             handler = Ordered(
-                queue, passage, core.park, clock=core.clock, log=self._log, ready=self.ready
+                queue,
+                passage,
+                core.park,
+                clock=core.clock,
+                log=self._log,
+                ready=self.ready,
+                eager=self._eager,
             )
         return Worker(
             core.bus,

@@ -41,7 +41,7 @@ class Metrics:
         # What became of messages.
         self.messages_total = self._counter(
             "messages_total",
-            "Messages that left a channel pipeline, by outcome.",
+            "Messages that left a pipeline, by outcome; channel is the kind until one is chosen.",
             ("channel", "category", "outcome"),
         )
         self.unknown_outcome_total = self._counter(

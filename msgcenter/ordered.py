@@ -77,7 +77,10 @@ class Ordered:
         clock: Clock,
         log: Any,
         ready: Ready,
+        eager: bool = False,
     ) -> None:
+        """`eager`: what is parked at the start is woken at once."""
+        self._eager = eager
         self._queue = queue
         self._passage = passage
         self._store = park
@@ -92,6 +95,8 @@ class Ordered:
 
     async def begin(self) -> None:
         self._parked = await self._store.parked_wakes(self._queue.name)
+        if self._eager:
+            self._parked = dict.fromkeys(self._parked, 0)
 
     def wait_s(self, longest: float) -> float:
         if not self._parked:

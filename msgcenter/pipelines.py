@@ -44,9 +44,9 @@ def channel(
         Replay(state, "channel"),
         Render(adapter),
         Expire(clock),
-        Account(holds),
         Group(groups, clock),
         resolve,
+        Account(holds),  # behind resolve: a Retry of ours must not pass for the far end's answer
         deliver,
     ]
 

@@ -37,6 +37,8 @@ class ChannelPort:
         subscriber: Callable[[str], Subscriber | None],
     ) -> None:
         self.channel = channel
+        self.figures: dict[str, float] = {}
+        """The latest of what `gauge` was told."""
         self.clock = clock
         self.random = random
         self.log = log.bind(channel=channel)
@@ -51,6 +53,7 @@ class ChannelPort:
         if name not in gauges:
             raise ValueError(f"gauge {name!r}: one of {', '.join(sorted(gauges))}")
         gauges[name].labels(self.channel).set(value)
+        self.figures[name] = value
 
     async def emit(self, items: Sequence[Received | Report]) -> None:
         groups: dict[Any, list[bytes]] = {}

@@ -6,7 +6,7 @@ are published under the same ids. Everything here is derived from (envelope, out
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol, assert_never
@@ -72,6 +72,7 @@ class Settle:
         due: DueStore,
         rules: Callable[[str], RetryRule],
         spec_of: Callable[[str], Spec | None],
+        in_service: Callable[[str], bool] = lambda _: True,
         clock: Clock,
         rng: Random,
         metrics: Metrics,
@@ -83,6 +84,7 @@ class Settle:
         self._due = due
         self._rules = rules
         self._spec_of = spec_of
+        self._in_service = in_service
         self._clock = clock
         self._rng = rng
         self._metrics = metrics
@@ -103,22 +105,18 @@ class Settle:
         calls = [self._conclude_of(item.envelope, item.outcome) for item in items]  # type: ignore[arg-type]
         concluded = await self._patiently(calls)
         now = self._clock.now_ms()
+        fresh: Counter[tuple[str, str, str]] = Counter()
         for item, call, result in zip(items, calls, concluded, strict=True):
             if result.outcome != call.outcome:
                 # An earlier word on this pass stands (a zombie's late one never replaces it): what follows is its.
                 item.outcome = wire.open_outcome(result.outcome)
             item.record = self._record(item, result, now)
             if result.fresh:
-                self._count(item.envelope, item.outcome)  # type: ignore[arg-type]
-
-    def _count(self, envelope: Envelope, outcome: Outcome) -> None:
-        channel = envelope.channel or (
-            envelope.channels[envelope.step] if envelope.step < len(envelope.channels) else ""
-        )
-        name = type(outcome).__name__.lower()
-        self._metrics.messages_total.labels(channel, envelope.category, name).inc()
-        if isinstance(outcome, Unknown):
-            self._metrics.unknown_outcome_total.labels(channel).inc()
+                fresh[_labels(item.envelope, item.outcome)] += 1  # type: ignore[arg-type]
+        for (channel, category, outcome), count in fresh.items():
+            self._metrics.messages_total.labels(channel, category, outcome).inc(count)
+            if outcome == "unknown":
+                self._metrics.unknown_outcome_total.labels(channel).inc(count)
 
     async def _patiently(self, calls: Sequence[Conclude]) -> list[Concluded]:
         give_up = self._clock.monotonic() + _CONCLUDE_PATIENCE_S
@@ -139,7 +137,9 @@ class Settle:
                 self._rules(envelope.category), envelope, outcome, self._clock.now_ms(), self._rng
             )
             if isinstance(verdict, GiveUp):
-                return Rejected(outcome.scope, verdict.detail, verdict.code)
+                # Given up on this channel, not on the message: the routing slip may go on.
+                scope = "channel" if outcome.scope == "message" else outcome.scope
+                return Rejected(scope, verdict.detail, verdict.code)
         return outcome
 
     def _conclude_of(self, envelope: Envelope, outcome: Outcome) -> Conclude:
@@ -215,6 +215,15 @@ class Settle:
             return envelope.again(counts=True, possibly_duplicate=True), rule.unknown_wait_s
         return None
 
+    def _token_of(self, envelope: Envelope) -> int:
+        """Whose token the next pass carries when this one did not send. An idempotent far end may still hold the first
+        try, and any far end the group of a command, so its token stays; a far end that was asked has said that it does
+        not, and need not be asked again."""
+        spec = self._spec_of(envelope.channel)
+        keeps = is_command(envelope.payload) or (spec is not None and spec.idempotent)
+        asked = self.pipeline == "channel" and not keeps
+        return -1 if asked else envelope.token_of
+
     def _record(self, item: Item, result: Concluded, now: int) -> Record:
         envelope, outcome = item.envelope, item.outcome
         assert outcome is not None
@@ -266,14 +275,14 @@ class Settle:
                 if self.pipeline == "submit":
                     out.envelopes.append((out_topic(to[0]), replace(envelope, channel=to[0]), 0.0))
             case Held(until=until, rule=reason):
-                out.due.append(self._due_row(envelope.again(counts=False), until, reason))
+                held = envelope.again(counts=False, token_of=self._token_of(envelope))
+                out.due.append(self._due_row(held, until, reason))
             case Retry():
                 rule = self._rules(envelope.category)
                 verdict = next_try(rule, envelope, outcome, self._clock.now_ms(), self._rng)
                 # A stored Retry had budget when it was concluded; if time ran out since, the next pass will say so.
                 wait = outcome.after if isinstance(verdict, GiveUp) else verdict
-                # What may be out already keeps its token, whoever answers Retry to the repeat.
-                again = envelope.again(counts=counts(outcome), token_of=envelope.token_of)
+                again = envelope.again(counts=counts(outcome), token_of=self._token_of(envelope))
                 self._again(again, wait, out)
             case Unknown():
                 resend = self._resend(envelope)
@@ -296,7 +305,10 @@ class Settle:
                 assert_never(outcome)
 
     def _again(self, envelope: Envelope, wait: float, out: Next) -> None:
-        if envelope.order_key:
+        if self.pipeline == "channel" and not self._in_service(envelope.channel):
+            # The channel was taken out of service meanwhile: submit finds another one, at once.
+            out.envelopes.append((SUBMIT, replace(envelope, channel=""), 0.0))
+        elif envelope.order_key:
             out.ordered.append((envelope, wait))
         elif wait > DELAYS[-1]:
             at = self._clock.now_ms() + round(wait * 1000)
@@ -398,6 +410,13 @@ async def publish_frames(bus: Bus, out: Sequence[Frame]) -> None:
                 now[slot] = frame
         await bus.publish(list(now.values()))
         rest = later
+
+
+def _labels(envelope: Envelope, outcome: Outcome) -> tuple[str, str, str]:
+    """(channel, category, outcome) of `messages_total`; the kind asked for while no channel is chosen."""
+    kinds, step = envelope.channels, envelope.step
+    channel = envelope.channel or (kinds[step] if step < len(kinds) else "")
+    return channel, envelope.category, type(outcome).__name__.lower()
 
 
 def _marks(envelope: Envelope, evidence: Evidence, parts: int, at: int) -> tuple[Mark, ...]:

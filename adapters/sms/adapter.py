@@ -263,11 +263,14 @@ class Sms(Adapter):
 
         def make() -> Connection:
             link = Link(Role.CLIENT, options, clock.monotonic())
-            made = Connection(
+            one = Connection(
                 settings, link, clock=clock, owner=self, log=self.port.log, pace=self._pace
             )
-            self._connections.add(made)  # before it can tell us that it is logged in
-            return made
+            self._connections.add(one)  # before it can tell us that it is logged in
+            made.append(one)
+            return one
+
+        made: list[Connection] = []
 
         try:
             async with asyncio.timeout(settings.connect_timeout_s):
@@ -275,6 +278,9 @@ class Sms(Adapter):
                 _, connection = await loop.create_connection(make, settings.host, settings.port)
         except (OSError, TimeoutError) as error:
             self.port.log.warning("sms_connect_failed", error=type(error).__name__)
+            for one in made:  # uvloop makes it before it knows whether there is anybody
+                self._connections.discard(one)
+                one.abort()
             return None
         return connection
 

@@ -39,6 +39,10 @@ def _no_health() -> Mapping[str, ChannelHealth]:
     return {}
 
 
+def _no_reload() -> Mapping[str, Any]:
+    return {}
+
+
 def _no_pressure() -> str:
     return ""
 
@@ -56,7 +60,7 @@ class Deps:
     """`pepper`: keys the hashes of API keys, at least 16 octets, the same in every process. `env` is
     part of new keys. `health`: channel name -> health. `pressure`: a reason while the soft mark is
     passed, else empty: accept is refused. `draining`: the process is on its way out, so /readyz
-    says no. `queues`: what `status` shows the depths of.
+    says no. `last_reload`: what the last look at the configuration folder came to. `queues`: what `status` shows the depths of.
     """
 
     bus: Bus
@@ -73,6 +77,7 @@ class Deps:
     env: str = "live"
     version: str = "0.0.0"
     health: Callable[[], Mapping[str, ChannelHealth]] = _no_health
+    last_reload: Callable[[], Mapping[str, Any]] = _no_reload
     pressure: Callable[[], str] = _no_pressure
     draining: Callable[[], bool] = _never
     queues: Callable[[], Sequence[Queue]] = _no_queues

@@ -59,6 +59,7 @@ async def read(call: Call) -> web.Response:
                 "generation": config.generation,
                 "loaded_at": when(config.loaded_at),
                 "restart_needed": list(config.restart_needed),
+                "last_reload": dict(deps.last_reload()),
             },
         )
     )

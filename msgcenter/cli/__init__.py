@@ -9,6 +9,10 @@ from importlib.metadata import PackageNotFoundError, version
 
 #: Command -> (module with `app`, one line of help). `app(args=…, prog_name=…)` runs it: a Typer app or a function.
 COMMANDS: dict[str, tuple[str, str]] = {
+    "sandbox": (
+        "msgcenter.cli.sandbox",
+        "Everything on this machine, far ends simulated, with a tour",
+    ),
     "serve": ("msgcenter.cli.serve", "Run the product, or some of its roles"),
     "send": ("msgcenter.cli.send", "Send one message and show what became of it"),
     "status": ("msgcenter.cli.status", "One screen: queues, oldest ages, links, held, dead"),

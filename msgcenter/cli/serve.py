@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import sys
 from pathlib import Path
@@ -12,14 +11,10 @@ from typing import Annotated
 import typer
 
 from msgcenter import log as logs
-from msgcenter.bus import BusError
 from msgcenter.cli.config import EX_CONFIG, folder_of
 from msgcenter.clock import SystemClock
 from msgcenter.config import ConfigErrors
-from msgcenter.parts import DataFolderBusy
-from msgcenter.serve import Process
-from msgcenter.state import StateError
-from msgcenter.store import StoreError
+from msgcenter.serve import CANNOT_START, Process
 
 EX_UNAVAILABLE = 69
 
@@ -68,10 +63,9 @@ def run(folder: Path | None, env: dict[str, str]) -> int:
     logs.setup(clock, level=settings.level, form=settings.format)
     process.log = logs.get("msgcenter")
     use_uvloop()
-    rare_collections()
     try:
         asyncio.run(process.run_until_signalled())
-    except (DataFolderBusy, BusError, StateError, StoreError, OSError) as error:
+    except CANNOT_START as error:
         process.log.error("cannot_start", error=str(error), kind=type(error).__name__)
         return EX_UNAVAILABLE
     return 0
@@ -84,10 +78,3 @@ def use_uvloop() -> None:
     except ImportError:
         return
     asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
-
-
-def rare_collections() -> None:
-    """The collector walks every live object each 700 allocations by default; a relay makes few cycles and many messages."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 50)

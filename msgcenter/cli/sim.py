@@ -16,6 +16,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from msgcenter.journals import JournalServer
 from msgcenter.simulator import Journal, Simulator
 
 GROUP = "msgcenter.simulators"
@@ -35,15 +36,17 @@ def app(args: Sequence[str], prog_name: str) -> None:
     make: type[Simulator] = next(iter(entry_points(group=GROUP, name=args[0]))).load()
     parser = parser_of(f"{prog_name} {args[0]}", make.Options, make.__doc__ or "")
     given = vars(parser.parse_args(args[1:]))
-    journal = Journal(given.pop("journal"))
+    path, control = given.pop("journal"), given.pop("control_port")
     options = read_options(parser, make.Options, given)
     try:
-        asyncio.run(_run(make(options, journal)))
+        journal = Journal(path)
+        try:
+            asyncio.run(_run(make(options, journal), args[0], control))
+        finally:
+            journal.close()
     except OSError as error:
-        sys.stderr.write(f"{prog_name}: {error}\n")
+        sys.stderr.write(f"{prog_name} {args[0]}: {error}\n")
         raise SystemExit(EX_UNAVAILABLE) from error
-    finally:
-        journal.close()
 
 
 def parser_of(prog: str, options: type[BaseModel], text: str) -> argparse.ArgumentParser:
@@ -56,6 +59,14 @@ def parser_of(prog: str, options: type[BaseModel], text: str) -> argparse.Argume
         default=None,
         metavar="FILE",
         help="one JSON line per message received",
+    )
+    parser.add_argument(
+        "--control-port",
+        type=int,
+        choices=range(65536),
+        default=None,
+        metavar="NUMBER",
+        help="also serve GET /journal/NAME and POST /control/NAME/COMMAND here; 0 picks a free one",
     )
     for name, field in options.model_fields.items():
         flag = "--" + name.replace("_", "-")
@@ -106,16 +117,23 @@ def _scalar(annotation: Any) -> bool:
     return isinstance(annotation, type) and issubclass(annotation, (*_SCALARS, Path))
 
 
-async def _run(simulator: Simulator) -> None:
+async def _run(simulator: Simulator, name: str, control: int | None) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
+    journals = None if control is None else JournalServer({name: simulator}, port=control)
     await simulator.start()
     try:
-        for line in simulator.banner():
+        lines = simulator.banner()
+        if journals is not None:
+            await journals.start()
+            lines.append(f"control {journals.url}")
+        for line in lines:
             sys.stdout.write(line + "\n")
         sys.stdout.flush()
         await stop.wait()
     finally:
+        if journals is not None:
+            await journals.stop()
         await simulator.stop()

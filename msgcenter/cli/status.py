@@ -57,6 +57,14 @@ def _head(answer: dict[str, Any]) -> Text:
         head.append(
             f"\n  restart needed for: {', '.join(answer['config']['restart_needed'])}", "yellow"
         )
+    last = answer["config"].get("last_reload") or {}
+    if last.get("result") in ("refused", "failed"):
+        head.append(f"\n  the last edit of the configuration was {last['result']}", "red")
+        if last.get("detail"):
+            head.append(f": {last['detail']}", "red")
+        for problem in last.get("problems", ()):
+            where = f"{problem['at']}  {problem['path']}"
+            head.append(f"\n    {where}: {problem['message']}; {problem['remedy']}", "red")
     return head
 
 

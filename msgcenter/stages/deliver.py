@@ -19,11 +19,12 @@ from msgcenter.holds import Holds
 from msgcenter.lanes import LaneGate
 from msgcenter.metrics import Metrics
 from msgcenter.pipeline import Item
-from msgcenter.state import Admit, Admitted, State
+from msgcenter.state import Admit, Admitted, State, StateError
 from protocols import wire
-from protocols.envelope import Decision, Envelope
-from protocols.outcome import Outcome, Sent, Suppressed, Unknown
+from protocols.envelope import Decision, Envelope, Key
+from protocols.outcome import Outcome, Suppressed, Unknown
 
+RELEASE_WAITS_S = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0)
 SKEW_S = 2.0
 """How much longer a claim stands than a send may take: the far end's side of a cancelled call may still be under way."""
 
@@ -56,6 +57,7 @@ class Deliver:
         delivered: Callable[[], None],
         owner: str,
         sole: bool,
+        in_flight: set[tuple[str, int, int]],
         send_timeout_s: float,
         max_batch: int,
         clock: Clock,
@@ -78,7 +80,7 @@ class Deliver:
         self._clock = clock
         self._metrics = metrics
         self._log = log
-        self._mine: set[tuple[str, int, int]] = set()
+        self._in_flight = in_flight
 
     async def __call__(self, items: Sequence[Item]) -> None:
         slices = [items[i : i + self._max_batch] for i in range(0, len(items), self._max_batch)]
@@ -110,15 +112,20 @@ class Deliver:
                     for item in items
                 ]
             )
-            go: list[Item] = []
-            for item, answer in zip(items, admitted, strict=True):
-                if answer.verdict == "go":
-                    go.append(item)
-                else:
-                    self._not_admitted(item, answer)
-            if go:
-                await self._hand_over(go)
-            await self._conclude(items)
+            go = [i for i, answer in zip(items, admitted, strict=True) if answer.verdict == "go"]
+            claimed = [_pass(item.envelope) for item in go]
+            # In flight until the outcome is stored: a second copy of a message, in another worker's hands, must not take
+            # its claim for an abandoned one.
+            self._in_flight.update(claimed)
+            try:
+                for item, answer in zip(items, admitted, strict=True):
+                    if answer.verdict != "go":
+                        self._not_admitted(item, answer)
+                if go:
+                    await self._hand_over(go)
+                await self._conclude(items)
+            finally:
+                self._in_flight.difference_update(claimed)
 
     def _not_admitted(self, item: Item, answer: Admitted) -> None:
         envelope = item.envelope
@@ -140,20 +147,15 @@ class Deliver:
 
     def _abandoned_here(self, envelope: Envelope) -> bool:
         """In the embedded set-up no other process exists: a claim that is not in flight here has nobody behind it."""
-        return self._sole and (envelope.id, envelope.step, envelope.attempt) not in self._mine
+        return self._sole and _pass(envelope) not in self._in_flight
 
     async def _hand_over(self, items: Sequence[Item]) -> None:
-        passes = [(i.envelope.id, i.envelope.step, i.envelope.attempt) for i in items]
-        self._mine.update(passes)
         started = self._clock.monotonic()
-        try:
-            batch = [_dispatch(item, self._sender) for item in items]
-            outcomes = await self._deliver(batch)
-            if outcomes is None:
-                await self._state.release([item.envelope.key("channel") for item in items])
-                return
-        finally:
-            self._mine.difference_update(passes)
+        batch = [_dispatch(item, self._sender) for item in items]
+        outcomes = await self._deliver(batch)
+        if outcomes is None:
+            await self._release([item.envelope.key("channel") for item in items])
+            return
         self._delivered()
         self._metrics.send_duration_seconds.labels(self._channel).observe(
             self._clock.monotonic() - started
@@ -165,6 +167,17 @@ class Deliver:
             for item, outcome in zip(items, outcomes, strict=True)
             if item.envelope.account
         )
+
+    async def _release(self, keys: Sequence[Key]) -> None:
+        """Nothing of these left: say so even if State is away for a while, or they would count as Unknown later."""
+        for wait in RELEASE_WAITS_S:
+            try:
+                await self._state.release(keys)
+            except StateError:
+                await self._clock.sleep(wait)
+            else:
+                return
+        await self._state.release(keys)
 
     async def _deliver(self, batch: Sequence[Dispatch]) -> Sequence[Outcome] | None:
         """The adapter's answer; None = nothing was handed over. Whatever else goes wrong, the batch may be out: Unknown."""
@@ -192,15 +205,28 @@ def _dispatch(item: Item, sender: Callable[[str], str]) -> Dispatch:
     return Dispatch(envelope, envelope.token(), sender(envelope.account), item.target)
 
 
+def _pass(envelope: Envelope) -> tuple[str, int, int]:
+    return (envelope.id, envelope.step, envelope.attempt)
+
+
 class Resolve:
     """resolve: before an unknown is sent again, ask: did a receipt come meanwhile, does the far end know the message?"""
 
     name = "resolve"
 
-    def __init__(self, adapter: Adapter, state: State, sender: Callable[[str], str]) -> None:
+    def __init__(
+        self,
+        adapter: Adapter,
+        state: State,
+        sender: Callable[[str], str],
+        timeout_s: float,
+        log: Any,
+    ) -> None:
         self._adapter = adapter
         self._state = state
         self._sender = sender
+        self._timeout = timeout_s
+        self._log = log
 
     async def __call__(self, items: Sequence[Item]) -> None:
         resends = [i for i in items if i.envelope.possibly_duplicate or i.envelope.token_of >= 0]
@@ -224,10 +250,10 @@ class Resolve:
         if not ask or not self._adapter.spec.resolves or self._adapter.spec.idempotent:
             return
         batch = [_dispatch(item, self._sender) for item in ask]
-        for item, outcome in zip(ask, await self._adapter.resolve(batch), strict=True):
+        for item, outcome in zip(ask, await self._ask(batch), strict=True):
             if isinstance(outcome, Unknown) and is_command(item.envelope.payload):
                 continue  # a repeat of a group command finds the first: it may be handed over again
-            if isinstance(outcome, Sent) or not isinstance(outcome, Unknown):
+            if not isinstance(outcome, Unknown):
                 item.decide(
                     outcome,
                     Decision(
@@ -239,3 +265,21 @@ class Resolve:
                     outcome,
                     Decision(self.name, "asked", "unknown", "the far end does not know either"),
                 )
+
+    async def _ask(self, batch: Sequence[Dispatch]) -> Sequence[Outcome]:
+        """The far end's answers; a question that fails leaves the messages as unknown as they were."""
+        try:
+            async with asyncio.timeout(self._timeout):
+                outcomes = await self._adapter.resolve(batch)
+        except Unreachable as error:
+            why = f"the far end could not be asked: {error}"
+        except TimeoutError:
+            why = f"no answer to the question within {self._timeout:.0f} s"
+        except Exception as error:  # noqa: BLE001 - nothing was sent by asking, the messages stay unknown
+            self._log.exception("resolve_failed", batch=len(batch))
+            why = f"the question failed: {type(error).__name__}: {error}"
+        else:
+            if len(outcomes) == len(batch):
+                return outcomes
+            why = f"adapter gave {len(outcomes)} answers for {len(batch)} messages"
+        return [Unknown(why)] * len(batch)

@@ -52,7 +52,7 @@ class Route:
             kind = envelope.channels[envelope.step]
             if envelope.to.scheme == "group":
                 row = rows.get(envelope.to.value)
-                if row is None or row.kind != kind:
+                if row is None or row.kind not in ("", kind):
                     detail = "no such group" if row is None else f"the group lives on {row.kind}"
                     item.decide(Rejected("recipient", detail, "group_unknown"))
                     continue

@@ -111,6 +111,8 @@ def _details(item: Record) -> tuple[str, int, tuple[str, ...]]:
     match item.outcome:
         case Sent(remote_ids=ids, detail=detail) | Unknown(remote_ids=ids, detail=detail):
             return detail, 0, ids
+        case Routed(to=to) if item.subject and len(to) == 5:  # a receipt, see settle.receipt_to
+            return f"part {to[3]}, matched {to[4]}", 0, (item.envelope.remote_id,)
         case Routed(to=to):
             return ", ".join(to), 0, ()
         case Held(until=until, detail=detail):

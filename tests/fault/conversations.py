@@ -42,7 +42,7 @@ async def post_conversations(it: Deployment, conversations: int, length: int) ->
                         if answer.status == 202:
                             accepted[(await answer.json())["id"]] = f"137{talk:08d} {n:04d}"
                             break
-                        assert answer.status in (409, 429, 503), await answer.text()
+                        assert answer.status in (409, 429, 503), await answer.text() + it.errors()
                 except (aiohttp.ClientError, TimeoutError):
                     pass
                 await asyncio.sleep(0.1)

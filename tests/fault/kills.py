@@ -55,7 +55,7 @@ async def post_all(it: Deployment, numbers: Sequence[int], rate: float) -> dict[
                         if answer.status == 202:
                             accepted[(await answer.json())["id"]] = number
                             return
-                        assert answer.status in (409, 429, 503), await answer.text()
+                        assert answer.status in (409, 429, 503), await answer.text() + it.errors()
                 except (aiohttp.ClientError, TimeoutError):
                     pass
                 await asyncio.sleep(0.1)

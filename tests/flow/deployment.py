@@ -150,6 +150,16 @@ class Deployment:
     def tail(self, roles: str, lines: int = 30) -> str:
         return "\n".join(self.logs[roles].read_text(errors="replace").splitlines()[-lines:])
 
+    def errors(self) -> str:
+        """What the processes logged as errors: the reason behind a 500."""
+        lines = [
+            line
+            for log in self.logs.values()
+            for line in log.read_text(errors="replace").splitlines()
+            if '"level": "error"' in line
+        ]
+        return "\n".join(lines[-5:])
+
     def store(self) -> Store:
         """Only for production parts: the embedded file belongs to the process."""
         return Store(self.servers.store_url(self.folder / "data"), SystemClock())

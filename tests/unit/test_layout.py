@@ -18,7 +18,7 @@ PACKAGES = ("msgcenter", "adapters", "protocols")
 TOP_LEVEL = {
     *("msgcenter", "adapters", "protocols", "config", "bench", "tests", "docs"),
     *("Dockerfile", "Makefile", "compose.yaml", "pyproject.toml"),
-    *("README.md", "README.zh-CN.md", "CHANGELOG.md", "LICENSE", "SECURITY.md", "CONTRIBUTING.md"),
+    *("README.md", "README.zh.md", "CHANGELOG.md", "LICENSE", "SECURITY.md", "CONTRIBUTING.md"),
     *("requirements.lock", "requirements-dev.lock"),
 }
 VAGUE = {"utils", "util", "common", "base", "manager", "helpers", "helper", "misc"}

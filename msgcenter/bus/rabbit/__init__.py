@@ -129,7 +129,11 @@ class RabbitBus:
             await consumer.stop(in_order=in_order)
 
     async def depths(self, queues: Sequence[Queue]) -> dict[str, Depth]:
-        """`ready` includes what this process fetched ahead; `leased` is its own leases alone."""
+        """`ready` includes what this process fetched ahead; `leased` is its own leases alone.
+
+        `oldest`: of the frames fetched here (the head of the queue, where this process consumes it), None for an
+        empty queue and where others consume it: AMQP has no way to look at a head without taking it.
+        """
         self._started()
         out = {}
         async with self._channel() as channel:
@@ -139,11 +143,12 @@ class RabbitBus:
                 except ChannelNotFoundEntity:
                     raise BusError(f"no queue {queue.name}: declare the topology first") from None
                 ready = ok.message_count or 0
-                leased = 0
+                leased, oldest = 0, None
                 if consumer := self._consumers.get(queue.name):
                     ready += len(consumer.buffer)
                     leased = consumer.leased
-                out[queue.name] = Depth(ready, leased, None)
+                    oldest = consumer.oldest_s
+                out[queue.name] = Depth(ready, leased, oldest)
         return out
 
     async def purge(self, queue: Queue) -> int:

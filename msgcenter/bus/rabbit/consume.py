@@ -54,6 +54,10 @@ class Lease:
             await self._consumer.give_back(held)
 
 
+#: Header of our own: when a frame was published, epoch ms; a delayed frame counts from its first publish.
+PUBLISHED_AT = "at"
+
+
 class Consumer:
     """Reads `queue` from creation to `stop`; `heal` is asked to declare a queue that is gone.
 
@@ -84,7 +88,7 @@ class Consumer:
         self._wake = asyncio.Event()
         self._rebuild = asyncio.Event()
         self._idle = asyncio.Event()
-        self._outstanding: dict[int, None] = {}
+        self._outstanding: dict[int, int] = {}  # tag -> when it was published, epoch ms
         self._generation = 0
         self._channel: AbstractChannel | None = None
         self._stopped = False
@@ -99,6 +103,14 @@ class Consumer:
     @property
     def leased(self) -> int:
         return len(self._outstanding) - len(self.buffer)
+
+    @property
+    def oldest_s(self) -> float | None:
+        """Age of the frame that has been on its way longest, of those fetched here; None = none is."""
+        if not self._outstanding:
+            return None
+        first = next(iter(self._outstanding.values()))
+        return max(0.0, (self._clock.now_ms() - first) / 1000)
 
     @property
     def waiting(self) -> bool:
@@ -280,7 +292,8 @@ class Consumer:
         before = headers.get("x-delivery-count", 0)
         number = (before if isinstance(before, int) else 0) + 1
         tag = generation << _TAG_BITS | (frame.delivery_tag or 0)
-        self._outstanding[tag] = None
+        at = headers.get(PUBLISHED_AT)
+        self._outstanding[tag] = at if isinstance(at, int) else self._clock.now_ms()
         self.heard = self._clock.monotonic()
         if self._cancelled:
             await self._requeue([tag])

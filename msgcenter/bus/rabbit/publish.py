@@ -21,6 +21,7 @@ from aiormq.exceptions import AMQPChannelError, DeliveryError, PublishError
 from pamqp.commands import Basic
 
 from msgcenter.bus import BusBlocked, BusError, Frame, Unroutable
+from msgcenter.bus.rabbit.consume import PUBLISHED_AT
 from msgcenter.bus.rabbit.link import FAILURES, Link, call
 from msgcenter.bus.rabbit.topology import Names, declare_live, target_key
 from msgcenter.clock import Clock, Random
@@ -196,7 +197,11 @@ class Publisher:
         assert channel is not None
         key = target_key(frame.target) if frame.target else frame.key
         # A number of its own for each attempt: the library tells returned messages apart by it.
-        properties = Basic.Properties(delivery_mode=2, message_id=str(next(self._numbers)))
+        properties = Basic.Properties(
+            delivery_mode=2,
+            message_id=str(next(self._numbers)),
+            headers={PUBLISHED_AT: self._clock.now_ms()},
+        )
         try:
             await channel.basic_publish(
                 frame.body,

@@ -543,3 +543,18 @@ def test_numbers(written: str, address: str) -> None:
         assert from_carrier(to_carrier(found, False)) == found
         if len(written) >= 11:
             assert from_carrier(to_carrier(found, True)) == found
+
+
+def test_on_uvloop_a_link_works_and_a_dead_gateway_leaves_nothing_to_wait_for() -> None:
+    uvloop = pytest.importorskip("uvloop")
+
+    async def main() -> None:
+        async with world() as it:
+            assert isinstance(await it.one(sms(1)), Sent)
+            await it.far.stop()
+            await asyncio.sleep(0.5)  # connects fail; uvloop makes their protocols all the same
+            async with asyncio.timeout(1):
+                await it.adapter.drain()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main())

@@ -116,7 +116,7 @@ def test_news_carries_reason_and_reference() -> None:
     event = event_of(record(Held(T0, "quiet_hours", "until nine"), status="held"))
     assert event is not None
     assert (event.data["code"], event.data["detail"]) == ("quiet_hours", "until nine")
-    assert event.data["until"] == "2026-09-21T14:13:20.000+00:00"
+    assert event.data["until"] == "2026-09-21T14:13:20.000Z"
 
 
 def test_one_event_for_the_same_news_and_another_for_other_news() -> None:

@@ -82,6 +82,7 @@ class DevNull(Adapter):
         schemes=SCHEMES,
         max_batch=100,
         in_flight=4,
+        groups=frozenset({"create", "update", "dissolve"}),
     )
     Settings = DevNullSettings
     settings: DevNullSettings

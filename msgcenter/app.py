@@ -16,7 +16,8 @@ from typing import Any
 import aiohttp
 
 from msgcenter import pipelines
-from msgcenter.adapter import Account, Adapter, Spec, Subscriber
+from msgcenter.accounts import AccountBook
+from msgcenter.adapter import Adapter, Spec, Subscriber
 from msgcenter.archive.reading import RecordFrames
 from msgcenter.archive.sinking import Burying, Quarantine, Sinking
 from msgcenter.bus import Lane, Queue
@@ -31,7 +32,9 @@ from msgcenter.bus.topology import (
 from msgcenter.channel import Channel, Core
 from msgcenter.clock import Clock, IdFactory, Random
 from msgcenter.config import Config
+from msgcenter.directory import Directory
 from msgcenter.live import Live
+from msgcenter.lookup import GroupLookup
 from msgcenter.media import MediaStore
 from msgcenter.metrics import Metrics
 from msgcenter.ordered import Ordered
@@ -39,7 +42,7 @@ from msgcenter.outlet import Outlet, to_bus
 from msgcenter.partitions import Partitions
 from msgcenter.parts import Parts, patiently
 from msgcenter.policy.retry import RetryRule
-from msgcenter.port import ChannelPort, OnAccountState
+from msgcenter.port import ChannelPort
 from msgcenter.schedule import Schedule
 from msgcenter.settle import Settle
 from msgcenter.stages.route import Target
@@ -48,7 +51,8 @@ from msgcenter.withdrawn import withdrawn
 from msgcenter.worker import Handler, Passage, Takes, Worker
 from protocols.envelope import Envelope, Record
 
-#: What the core itself sends has no row in policy.yaml: events to subscribers (they dedupe by event id), receipts.
+#: What the core itself sends has no row in policy.yaml: group commands, events to subscribers (they dedupe by event id),
+#: receipts.
 _INTERNAL = {
     "event": RetryRule(max_tries=60, max_age_s=5 * 86400.0),
     "inbound": RetryRule(max_tries=20, max_age_s=86400.0),
@@ -100,9 +104,19 @@ class App:
             clock,
             most_kept=process.media.most_kept,
         )
-        self.on_account_state: OnAccountState | None = None
-        """Who hears how accounts are; none: it is logged."""
         self.channels: dict[str, Channel] = {}
+        self.accounts = AccountBook(lambda: live.current)
+        self.groups = GroupLookup(parts.store, clock)
+        self.directory = Directory(
+            lambda: live.current,
+            bus=parts.bus,
+            state=parts.state,
+            store=parts.store,
+            clock=clock,
+            metrics=metrics,
+            log=log,
+            partitions=self.partitions,
+        )
         self._in_flight: set[tuple[str, int, int]] = set()
         self._adapters = adapters
         self._specs: dict[str, Spec] = {
@@ -129,11 +143,26 @@ class App:
 
     def route(self, kind: str, envelope: Envelope) -> Target | None:
         config = self.live.current
-        name = config.channel_for(kind, envelope.category, envelope.caller)
         spec = self._specs.get(kind)
-        if name is None or spec is None:
+        if spec is None:
             return None
-        return Target(name, spec, f"route of kind {kind}")
+        account = config.accounts.get(envelope.account)
+        if account is not None and account.kind == kind and account.address is not None:
+            # A login exists on one channel only; a number may be served by several.
+            own = config.channels.get(account.channel)
+            if own is None or not own.enabled:
+                return None
+            return Target(account.channel, spec, f"channel of account {envelope.account}")
+        name = config.channel_for(kind, envelope.category, envelope.caller)
+        return Target(name, spec, f"route of kind {kind}") if name is not None else None
+
+    def named(self, channel: str) -> Target | None:
+        """The channel of this name, if it is in service."""
+        configured = self.live.current.channels.get(channel)
+        spec = self._specs.get(configured.kind) if configured else None
+        if configured is None or not configured.enabled or spec is None:
+            return None
+        return Target(channel, spec, "channel of the group")
 
     def spec_of(self, channel: str) -> Spec | None:
         running = self.channels.get(channel)
@@ -146,36 +175,11 @@ class App:
         configured = self.live.current.channels.get(channel)
         return configured is not None and configured.enabled
 
-    def sender(self, account: str) -> str:
-        known = self.live.current.accounts.get(account)
-        return known.full_number if known else ""
-
-    def owner_of(self, channel: str, number: str) -> tuple[str, str] | None:
-        """The account whose number is the longest prefix of the number written to."""
-        accounts = self.live.current.accounts
-        matching = [
-            (len(a.full_number), name, a.caller or "")
-            for name, a in accounts.items()
-            if a.channel == channel and number.startswith(a.full_number)
-        ]
-        if not matching:
-            return None
-        _, name, caller = max(matching)
-        return name, caller
-
     def subscriber(self, caller: str) -> Subscriber | None:
         known = self.live.current.callers.get(caller)
         if known is None or known.callback is None or not known.enabled:
             return None
         return Subscriber(known.callback.url, (known.callback.secret.reveal(),))
-
-    def accounts_of(self, channel: str) -> list[Account]:
-        accounts = self.live.current.accounts
-        return [
-            Account(name, account.full_number)
-            for name, account in accounts.items()
-            if account.channel == channel
-        ]
 
     def port(self, channel: str, outlet: Outlet) -> ChannelPort:
         """What an adapter of this channel is lent; what it emits becomes durable at `outlet`."""
@@ -193,16 +197,18 @@ class App:
             partitions=self.partitions,
             http=self.http,
             subscriber=self.subscriber,
-            accounts=self.accounts_of,
-            on_account_state=self.on_account_state,
+            accounts=self.accounts.of_channel,
+            on_account_state=self.directory.say,
         )
 
     # -- life -------------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Declare the topology, start the roles. Raises BusError when the queues cannot be declared."""
+        """Declare the topology, start the roles. Raises BusError when the queues cannot be declared, and StateError or
+        StoreError when the revoked accounts cannot be silenced."""
         config = self.live.current
         await patiently(lambda: self._declare(config), self.clock, self.log)
+        await self.directory.restore()
         self.live.prepare(self._declare)
         self.live.changed(self._channels_changed)
         self._http = aiohttp.ClientSession(
@@ -220,6 +226,7 @@ class App:
         for role, start in starts.items():
             if role in config.process.roles:
                 start()
+        self._spawn("directory", self.directory.run(self._stop))
         self._tasks.append(asyncio.create_task(self.live.run(), name="reload"))
 
     async def stop(self) -> None:
@@ -349,11 +356,15 @@ class App:
 
     def _start_submit(self) -> None:
         self._start_lanes(
-            SUBMIT, pipelines.submit(self.parts.state, self.clock, self.route), "submit"
+            SUBMIT,
+            pipelines.submit(self.parts.state, self.clock, self.route, self.named, self.groups),
+            "submit",
         )
 
     def _start_inbound(self) -> None:
-        self._start_lanes(INBOUND, pipelines.inbound(self.parts.state, self.owner_of), "inbound")
+        self._start_lanes(
+            INBOUND, pipelines.inbound(self.parts.state, self.accounts.owner_of), "inbound"
+        )
 
     def _start_schedule(self) -> None:
         schedule = Schedule(
@@ -410,7 +421,8 @@ class App:
             partitions=self.partitions,
             prefetch=self._prefetch,
             settle=self._settle,
-            sender=self.sender,
+            sender=self.accounts.sender,
+            groups=self.groups,
         )
 
     def _start_channel(self, name: str, config: Config) -> None:

@@ -15,7 +15,9 @@ from msgcenter.bus import Bus, Lane, Queue
 from msgcenter.bus.topology import out_topic
 from msgcenter.clock import Clock, Random
 from msgcenter.config import ChannelConfig
+from msgcenter.holds import Holds
 from msgcenter.lanes import LaneGate, turn_size
+from msgcenter.lookup import GroupLookup
 from msgcenter.metrics import Metrics
 from msgcenter.ordered import Ordered, ParkStore
 from msgcenter.partitions import Partitions
@@ -48,6 +50,7 @@ class Core:
     prefetch: Callable[[Lane], int]
     settle: Callable[[str], Settle]
     sender: Callable[[str], str]
+    groups: GroupLookup
 
 
 class Channel:
@@ -82,6 +85,7 @@ class Channel:
         self._settle = core.settle("channel")
         self._turn = turn_size(spec.max_batch, config.rate)
         slots = max(1, config.in_flight // self._turn) if config.in_flight else spec.in_flight
+        self._holds = Holds(core.clock)
         self._gate = LaneGate(slots, core.clock, self._take if config.rate else None)
 
     @property
@@ -209,6 +213,7 @@ class Channel:
             state=core.state,
             conclude=settle.conclude,
             gate=self._gate,
+            holds=self._holds,
             sender=core.sender,
             down=self._unreachable,
             delivered=self._delivered,
@@ -224,7 +229,9 @@ class Channel:
         resolve = Resolve(
             self.adapter, core.state, core.sender, self.config.send_timeout, self._log
         )
-        stages = pipelines.channel(core.state, core.clock, self.adapter, resolve, deliver)
+        stages = pipelines.channel(
+            core.state, core.clock, self.adapter, core.groups, self._holds, resolve, deliver
+        )
         passage = Passage(
             queue,
             stages,

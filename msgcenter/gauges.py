@@ -73,6 +73,8 @@ class Gauges:
         metrics.held_oldest_seconds.set(overdue / 1000)
         metrics.parked.set((await self._store.count_parked()).count)
         metrics.dead_letters.set((await self._store.count_dead()).count)
+        for group_place, number in (await self._store.count_groups()).items():
+            metrics.groups.labels(*group_place).set(number)
         for name, spill in self._spilled().items():
             metrics.spill_journal_bytes.labels(name).set(spill.bytes)
             lag = 0.0 if spill.oldest_ms is None else (now - spill.oldest_ms) / 1000

@@ -104,6 +104,14 @@ class Metrics:
             "window_in_use", "Unanswered requests on the links of a channel.", ("channel",)
         )
 
+        # Accounts and groups. Every process shows what the Store knows: take the maximum, not the sum.
+        self.accounts = self._gauge(
+            "accounts",
+            "Accounts of a channel by state: up, down, limited, banned, revoked, unknown.",
+            ("channel", "state"),
+        )
+        self.groups = self._gauge("groups", "Groups of a channel by state.", ("channel", "state"))
+
         # The API.
         self.api_requests_total = self._counter(
             "api_requests_total",

@@ -26,6 +26,8 @@ class Item:
     """Made by conclude; published by settle."""
     retry_in: float = 0.0
     """When given back: not before this many seconds (a running claim)."""
+    target: str = ""
+    """What the recipient is called at the far end, where that differs from its address (a group's chat id)."""
     done: bool = False
     """Nothing to do: this process has already settled this very pass."""
 
@@ -42,6 +44,7 @@ class Item:
         self.decisions = []
         self.replayed = self.done = False
         self.retry_in = 0.0
+        self.target = ""
 
     @property
     def undecided(self) -> bool:

@@ -216,6 +216,7 @@ class Process:
             self._content_mode,
             partitions=self.config.process.bus.partitions,
             settings={"files": files},
+            kind_of=self._kind_of,
             disabled=frozenset(disabled),
             log=self.log,
         )
@@ -232,6 +233,11 @@ class Process:
         if known is not None:
             return known.content
         return "none" if category == CATEGORY else "full"
+
+    def _kind_of(self, channel: str) -> str:
+        assert self.live is not None
+        configured = self.live.current.channels.get(channel)
+        return configured.kind if configured else ""
 
     def _callback_channel(self, caller: str) -> tuple[str, str] | None:
         """The enabled channel (and its kind) that delivers events to subscribers, for a caller who has a callback."""
@@ -259,6 +265,7 @@ class Process:
             ids=app.ids,
             metrics=self.metrics,
             specs={kind: adapter.spec for kind, adapter in self.adapters.items()},
+            directory=app.directory,
             pepper=pepper_of(self.config),
             media=app.media,
             env=process.api.env,

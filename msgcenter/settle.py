@@ -18,6 +18,7 @@ from msgcenter.adapter import Spec
 from msgcenter.bus import DELAYS, Bus, Frame, Queue, delay_tier
 from msgcenter.bus.topology import DEAD, INBOUND, SUBMIT, lane_of, out_topic, place, record_queue
 from msgcenter.clock import Clock, Random
+from msgcenter.groups import is_command
 from msgcenter.metrics import Metrics
 from msgcenter.pipeline import Item
 from msgcenter.policy.retry import GiveUp, RetryRule, counts, next_try
@@ -205,7 +206,11 @@ class Settle:
         spec = self._spec_of(envelope.channel)
         rule = self._rules(envelope.category)
         token_of = envelope.attempt if envelope.token_of < 0 else envelope.token_of
-        if spec is not None and (spec.idempotent or (spec.resolves and envelope.token_of < 0)):
+        if spec is not None and (
+            spec.idempotent
+            or (spec.resolves and envelope.token_of < 0)
+            or is_command(envelope.payload)
+        ):
             if envelope.tries + 1 < rule.max_tries:
                 return envelope.again(counts=True, token_of=token_of), float(
                     DELAYS[min(envelope.tries, len(DELAYS) - 1)]
@@ -217,9 +222,11 @@ class Settle:
 
     def _token_of(self, envelope: Envelope) -> int:
         """Whose token the next pass carries when this one did not send. An idempotent far end may still hold the first
-        try, so its token stays; a far end that was asked has said that it does not, and need not be asked again."""
+        try, and any far end the group of a command, so its token stays; a far end that was asked has said that it does
+        not, and need not be asked again."""
         spec = self._spec_of(envelope.channel)
-        asked = self.pipeline == "channel" and not (spec is not None and spec.idempotent)
+        keeps = is_command(envelope.payload) or (spec is not None and spec.idempotent)
+        asked = self.pipeline == "channel" and not keeps
         return -1 if asked else envelope.token_of
 
     def _record(self, item: Item, result: Concluded, now: int) -> Record:

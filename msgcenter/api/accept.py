@@ -15,7 +15,7 @@ from msgcenter.api.strict import Invalid
 from msgcenter.api.terms import REPLY, Plan, Terms, Wish
 from msgcenter.clock import ALPHABET, Clock, IdFactory, base32, shard_of
 from msgcenter.media import suits
-from msgcenter.store import MediaRow, MessageRow
+from msgcenter.store import GroupRow, MediaRow, MessageRow
 from protocols.address import Address
 from protocols.envelope import Envelope
 from protocols.errors import Malformed
@@ -50,10 +50,14 @@ class Acceptor:
         trace: str = "",
         replies: Mapping[str, MessageRow] | None = None,
         files: Mapping[str, MediaRow] | None = None,
+        groups: Mapping[str, GroupRow] | None = None,
         batch: tuple[str, int] | None = None,
     ) -> Envelope:
-        """`files`: those of the request's files that the caller may use. `batch`: (batch id, index)
-        makes the message's id follow from them, so that a repeat makes the same ids.
+        """`files`: those of the request's files that the caller may use. `groups`: by id, those that
+        the caller may write to.
+
+        `batch`: (batch id, index) makes the message's id follow from them, so that a repeat
+        makes the same ids.
 
         Raises Refused.
         """
@@ -69,6 +73,12 @@ class Acceptor:
             category = category or REPLY
             if row is not None:
                 order_key = order_key or row.order_key
+        if to is not None and to.scheme == "group":
+            group = (groups or {}).get(to.value)
+            if group is None:
+                raise Refused([*faults, Fault("to", "group_unknown", request.to or "")])
+            channels, account = _to_group(request, group, terms, faults)
+            order_key = to.value
         content = request.content
         _files_fit(content, files or {}, faults)
         payload = content.payload()
@@ -129,7 +139,7 @@ class Acceptor:
         to = None
         if "to" not in wrong and fields["reply_to"] is None:
             to = _recipient(fields["to"], extra)
-        if fields["reply_to"] is None:
+        if fields["reply_to"] is None and (to is None or to.scheme != "group"):
             wish = Wish(
                 to.scheme if to is not None else None,
                 fields["category"],
@@ -176,6 +186,28 @@ def _files_fit(content: AnyContent, files: Mapping[str, MediaRow], faults: list[
             faults.append(Fault(field, "media_unknown", media))
         elif not suits(kind, row.mime):
             faults.append(Fault(field, "media_kind", media, {"type": row.mime, "kind": kind}))
+
+
+def _to_group(
+    request: MessageRequest, row: GroupRow, terms: Terms, faults: list[Fault]
+) -> tuple[list[str], str | None]:
+    """The one kind and the account by which a group is written to."""
+    if row.state in ("dissolving", "dissolved", "failed"):
+        faults.append(Fault("to", "group_closed", request.to or "", {"state": row.state}))
+    for name, value in (
+        ("channels", request.channels),
+        ("from", request.from_),
+        ("order_key", request.order_key),
+    ):
+        if value is not None and value not in ([row.kind], row.account):
+            faults.append(Fault(name, "group_conflict", value))
+    return [kind_of(row, terms)], row.account or None
+
+
+def kind_of(row: GroupRow, terms: Terms) -> str:
+    """The kind of the channel that a group lives on, as configured now."""
+    channel = terms.config.channels.get(row.channel)
+    return channel.kind if channel is not None else row.kind
 
 
 def _recipient(text: str | None, faults: list[Fault]) -> Address | None:

@@ -12,6 +12,7 @@ from msgcenter.api import (
     channels,
     dead,
     events,
+    groups,
     health,
     history,
     hooks,
@@ -31,6 +32,7 @@ from msgcenter.api.quota import Quotas
 from msgcenter.api.terms import TermsBook
 from msgcenter.api.waits import Waits
 from msgcenter.api.web import Route, endpoint, frame
+from msgcenter.lookup import GroupLookup
 from msgcenter.media import Links
 from msgcenter.metrics import Metrics
 from msgcenter.state import Snapshot
@@ -43,6 +45,7 @@ ROUTES: tuple[Route, ...] = (
     *events.ROUTES,
     *channels.ROUTES,
     *accounts.ROUTES,
+    *groups.ROUTES,
     *dead.ROUTES,
     *keys.ROUTES,
     *status.ROUTES,
@@ -64,6 +67,7 @@ class Api:
         self.keyring = Keyring(deps.store, deps.pepper, deps.clock, deps.log)
         self.book = TermsBook(deps.specs)
         self.acceptor = Acceptor(deps.clock, deps.ids)
+        self.groups = GroupLookup(deps.store, deps.clock)
         self.quotas = Quotas(deps.state, deps.clock)
         self.waits = Waits(deps.state, self.final, deps.clock)
         self.readiness = Readiness(deps)

@@ -63,6 +63,7 @@ def _kind(kind: str, spec: Spec, channels: list[ChannelView]) -> KindView:
         receives=spec.receives,
         recall=spec.recall,
         needs_account=spec.needs_account,
+        groups=sorted(spec.groups),
         idempotent=spec.idempotent,
         limits=dict(spec.limits),
         channels=channels,

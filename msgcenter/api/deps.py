@@ -12,6 +12,7 @@ from msgcenter.adapter import Spec
 from msgcenter.bus import Bus, Queue
 from msgcenter.clock import Clock, IdFactory, Random
 from msgcenter.config import Config
+from msgcenter.directory import Directory
 from msgcenter.hooks import Hooks
 from msgcenter.media import MediaStore
 from msgcenter.metrics import Metrics
@@ -73,6 +74,7 @@ class Deps:
     ids: IdFactory
     metrics: Metrics
     specs: Mapping[str, Spec]
+    directory: Directory
     pepper: bytes
     media: MediaStore
     env: str = "live"

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from msgcenter.api.accept import Refused
 from msgcenter.api.content import files_of
+from msgcenter.api.grouping import writable
 from msgcenter.api.history import MESSAGE_PROBLEMS, owned
 from msgcenter.api.models import BatchRequest, MessageRequest
 from msgcenter.api.problems import Fault, Problem, refused
@@ -71,9 +72,10 @@ async def send(call: Call) -> web.Response:
         raise refused(api.acceptor.also_wrong(invalid, terms)) from invalid
     replies = await _replies(call, [request]) if request.reply_to else None
     files = await _files(call, [request])
+    groups = await writable(call, [request.to or ""])
     try:
         envelope = api.acceptor.envelope(
-            request, terms, trace=call.trace, replies=replies, files=files
+            request, terms, trace=call.trace, replies=replies, files=files, groups=groups
         )
     except Refused as no:
         raise refused(no.faults) from no
@@ -205,6 +207,7 @@ async def _batch(call: Call, items: Sequence[MessageRequest | Invalid], batch_id
     if any(isinstance(item, MessageRequest) and item.reply_to for item in items):
         replies = await _replies(call, [i for i in items if isinstance(i, MessageRequest)])
     files = await _files(call, [item for item in items if isinstance(item, MessageRequest)])
+    groups = await writable(call, [i.to or "" for i in items if isinstance(i, MessageRequest)])
     results: list[bytes] = [b""] * len(items)
     envelopes: dict[int, Envelope] = {}
     make = api.acceptor.envelope
@@ -216,7 +219,13 @@ async def _batch(call: Call, items: Sequence[MessageRequest | Invalid], batch_id
                 raise Refused(api.acceptor.also_wrong(item, terms, replies))
             batch = (batch_id, index) if batch_id else None
             envelopes[index] = make(
-                item, terms, trace=trace, replies=replies, files=files, batch=batch
+                item,
+                terms,
+                trace=trace,
+                replies=replies,
+                files=files,
+                groups=groups,
+                batch=batch,
             )
         except Refused as no:
             results[index] = _refused_item(call, index, no.faults, item)

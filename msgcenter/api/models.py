@@ -12,6 +12,8 @@ from msgcenter.api.body import Body, wrong
 from msgcenter.api.content import Content
 
 MAX_BATCH = 1000
+MAX_MEMBERS = 2000
+DEFAULT_UNDO_S = 600.0
 LEAST_LIFE_S, MOST_LIFE_S = 1, 30 * 86400
 
 _DURATION = re.compile(r"(\d{1,9})(ms|s|m|h|d)?")
@@ -28,6 +30,11 @@ def _life(value: object) -> object:
     if seconds is None or not LEAST_LIFE_S <= seconds <= MOST_LIFE_S:
         raise wrong("duration_invalid", least=f"{LEAST_LIFE_S}s", most="30d")
     return seconds
+
+
+def _undo(value: object) -> object:
+    """Like `_life`, from `0s`."""
+    return 0.0 if value in ("0s", "0", 0) and value is not False else _life(value)
 
 
 Life = Annotated[
@@ -47,6 +54,21 @@ Life = Annotated[
 Label = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Word = Annotated[str, Field(min_length=1, max_length=64)]
 
+
+Undo = Annotated[
+    float,
+    BeforeValidator(_undo),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "number", "minimum": 0, "maximum": MOST_LIFE_S},
+                {"type": "string", "pattern": "^[0-9]{1,9}(ms|s|m|h|d)?$"},
+            ],
+            "description": "a duration from 0s: 30s, 10m, 2h",
+        }
+    ),
+]
+Member = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^\s|]+$")]
 
 # -- requests -----------------------------------------------------------------------------------
 
@@ -92,6 +114,45 @@ class BatchRequest(Body):
     __nested__: ClassVar[tuple[str, ...]] = ("messages",)
 
     messages: Annotated[list[MessageRequest], Field(min_length=1, max_length=MAX_BATCH)]
+
+
+class GroupRequest(Body):
+    """A new group."""
+
+    name: Annotated[str, Field(min_length=1, max_length=100)]
+    members: Annotated[list[Member], Field(min_length=1, max_length=MAX_MEMBERS)] = Field(
+        description="as the far end names them: userids, customers' ids"
+    )
+    owner: Member | None = Field(None, description="one of the members; none: the far end decides")
+    kind: Word | None = Field(
+        None, description="kind of channel; may be left out when only one can make groups"
+    )
+    from_: Word | None = Field(None, alias="from", description="the account that makes it")
+    reference: Label | None = Field(None, description="yours; comes back with every event")
+
+
+class GroupChange(Body):
+    """What to change; what is left out stays."""
+
+    name: Annotated[str, Field(min_length=1, max_length=100)] | None = None
+    owner: Member | None = None
+    members: Annotated[list[Member], Field(min_length=1, max_length=MAX_MEMBERS)] | None = Field(
+        None, description="all of them; or give add and remove"
+    )
+    add: Annotated[list[Member], Field(max_length=MAX_MEMBERS)] | None = None
+    remove: Annotated[list[Member], Field(max_length=MAX_MEMBERS)] | None = None
+    reference: Label | None = None
+
+
+class DissolveRequest(Body):
+    """How to end a group."""
+
+    undo_for: Undo = Field(
+        DEFAULT_UNDO_S,
+        description="how long it can be undone before it is carried out; 0s: at once",
+    )
+    reason: Annotated[str, Field(max_length=200)] = Field("", description="for the audit log")
+    reference: Label | None = None
 
 
 class ReplayRequest(Body):

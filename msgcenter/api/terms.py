@@ -13,6 +13,7 @@ from msgcenter.config import CallerConfig, Config
 from protocols.payload import Payload
 
 MAX_PLANS = 4096
+MOST_LISTED = 20
 REPLY = "reply"
 #: A customer is reached through whatever addresses the directory has for it.
 _OF_A_CUSTOMER = ("customer", "tel", "wecom", "kf", "gridapp")
@@ -51,7 +52,7 @@ class Terms:
     """Kinds with an enabled channel, in the order of channels.yaml."""
     granted: tuple[str, ...]
     by_kind: Mapping[str, tuple[str, ...]]
-    """Kind -> accounts."""
+    """Kind -> active accounts."""
     _plans: dict[Wish, Plan | tuple[Fault, ...]] = field(default_factory=dict)
 
     def plan(self, wish: Wish) -> Plan | tuple[Fault, ...]:
@@ -84,7 +85,7 @@ class Terms:
             )
         allowed = known.channels if known else None
         kinds = self._kinds(wish, category or "", allowed, faults)
-        account = self._account(wish, kinds, faults)
+        account = self.account(wish.account, kinds, faults)
         if wish.channels is None and account and kinds:
             # an account speaks for its own kind only; kinds that need none stay as a second choice
             own = self.config.accounts[account].kind
@@ -132,17 +133,22 @@ class Terms:
                 faults.append(Fault(field_name, "content_not_supported", kind, facts))
         return list(wish.channels)
 
-    def _account(self, wish: Wish, kinds: Sequence[str], faults: list[Fault]) -> str:
+    def account(self, asked: str | None, kinds: Sequence[str], faults: list[Fault]) -> str:
+        """The account that sends by one of `kinds`: the one asked for, the caller's default, or the only one there is; empty
+        when none is needed. Adds the faults of `from`."""
         candidates = [name for kind in kinds for name in self.by_kind.get(kind, ())]
-        if wish.account is not None:
-            account = self.config.accounts.get(wish.account)
+        if asked is not None:
+            account = self.config.accounts.get(asked)
             if account is None:
-                facts: dict[str, object] = {"candidates": candidates}
-                faults.append(Fault("from", "account_unknown", wish.account, facts))
+                facts: dict[str, object] = {"candidates": listed(candidates)}
+                faults.append(Fault("from", "account_unknown", asked, facts))
             elif kinds and account.kind not in kinds:
-                facts = {"kind": account.kind, "candidates": candidates}
-                faults.append(Fault("from", "account_mismatch", wish.account, facts))
-            return wish.account if account else ""
+                facts = {"kind": account.kind, "candidates": listed(candidates)}
+                faults.append(Fault("from", "account_mismatch", asked, facts))
+            elif account.state != "active":
+                facts = {"state": account.state, "candidates": listed(candidates)}
+                faults.append(Fault("from", "account_inactive", asked, facts))
+            return asked if account else ""
         default = self.caller.defaults.account
         if default and default in candidates:
             return default
@@ -151,10 +157,17 @@ class Terms:
         if len(fitting) == 1:
             return fitting[0]
         if len(fitting) > 1:
-            faults.append(Fault("from", "account_ambiguous", facts={"candidates": fitting}))
+            faults.append(Fault("from", "account_ambiguous", facts={"candidates": listed(fitting)}))
         elif needing:
             faults.append(Fault("from", "account_missing", facts={"kinds": needing}))
         return ""
+
+
+def listed(names: Sequence[str]) -> list[str]:
+    """Names as a problem shows them: a thousand would help nobody."""
+    if len(names) <= MOST_LISTED:
+        return list(names)
+    return [*names[:MOST_LISTED], f"… ({len(names)} in all, see GET /v1/accounts)"]
 
 
 class TermsBook:
@@ -185,7 +198,8 @@ class TermsBook:
                 kinds.setdefault(channel.kind, spec)
         by_kind: dict[str, list[str]] = {}
         for account, entry in config.accounts.items():
-            by_kind.setdefault(entry.kind, []).append(account)
+            if entry.state == "active":
+                by_kind.setdefault(entry.kind, []).append(account)
         granted = tuple(c for c in config.policy.categories if caller.may_send(c))
         frozen = {kind: tuple(names) for kind, names in by_kind.items()}
         return Terms(name, caller, config, kinds, granted, frozen)

@@ -132,6 +132,21 @@ CODES: dict[str, CodeText] = {
         "message `{id}` ended already: {status}", "消息 `{id}` 已结束：{status}",
         "nothing is left to cancel", "已无可取消的内容",
     ),
+    "group_state": CodeText(
+        409, "Not in this state", "当前状态不允许",
+        "group `{id}` is {state}", "群 `{id}` 当前状态为 {state}",
+        "look at the group: only an active one can be changed or dissolved", "请查看该群：只有 active 状态可修改或解散",
+    ),
+    "group_unsupported": CodeText(
+        422, "The channel cannot do this", "通道不支持",
+        "channels of kind `{kind}` cannot {ability} a group", "`{kind}` 类型的通道不支持对群执行 {ability}",
+        "kinds that can: {known}", "支持的类型：{known}",
+    ),
+    "undo_late": CodeText(
+        409, "Too late to undo", "已过撤销期",
+        "the dissolution of group `{id}` can no longer be undone", "群 `{id}` 的解散已无法撤销",
+        "make a new group", "请新建群",
+    ),
     "already_replayed": CodeText(
         409, "Already replayed", "已重放",
         "dead letter `{id}` was replayed already", "死信 `{id}` 已重放",
@@ -268,6 +283,10 @@ FIELD_CODES: dict[str, FieldText] = {
         "belongs to kind `{kind}`, which is not among the channels", "属于 `{kind}`，不在所选通道内",
         "accounts that fit: {candidates}", "可用账号：{candidates}",
     ),
+    "account_inactive": FieldText(
+        "is {state}: it receives, but is not sent from", "状态为 {state}，不可用于发送",
+        "accounts that fit: {candidates}", "可用账号：{candidates}",
+    ),
     "account_ambiguous": FieldText(
         "is needed: several accounts could send this", "必填：有多个账号可发送",
         "name one of: {candidates}", "请指定：{candidates}",
@@ -275,6 +294,30 @@ FIELD_CODES: dict[str, FieldText] = {
     "account_missing": FieldText(
         "is needed, but there is no account of kind {kinds}", "必填，但没有 {kinds} 类型的账号",
         "ask the operators to add one (accounts.yaml)", "请联系运维添加账号（accounts.yaml）",
+    ),
+    "group_unknown": FieldText(
+        "is not a group of this caller", "不是该调用方的群",
+        "use the id that POST /v1/groups or GET /v1/groups gave", "请使用 POST /v1/groups 或 GET /v1/groups 返回的标识",
+    ),
+    "group_closed": FieldText(
+        "is {state}: nothing can be sent there", "状态为 {state}，无法发送", "use an active group", "请使用 active 状态的群"
+    ),
+    "group_conflict": FieldText(
+        "cannot be given for a group, which says it already", "发往群时不可指定，由群决定", "leave it out", "请省略"
+    ),
+    "group_kind_needed": FieldText(
+        "is needed: several kinds of channel can make groups", "必填：有多种通道可建群",
+        "name one of: {known}", "请指定：{known}",
+    ),
+    "group_kind_unable": FieldText(
+        "cannot make groups", "不支持建群", "kinds that can: {known}", "支持的类型：{known}"
+    ),
+    "members_conflict": FieldText(
+        "cannot be given together with members, which is the whole list", "members 为完整名单，不可与之同时给出",
+        "give either members, or add and remove", "请只给出 members，或 add 与 remove",
+    ),
+    "nothing_to_do": FieldText(
+        "changes nothing", "没有任何修改", "give name, owner, members, add or remove", "请给出 name、owner、members、add 或 remove"
     ),
     "time_past": FieldText(
         "lies in the past", "已是过去的时间", "give a time in the future, or leave it out to send now",

@@ -200,6 +200,7 @@ class KindView(View):
     receives: bool
     recall: bool
     needs_account: bool
+    groups: list[str]
     idempotent: bool
     limits: dict[str, str]
     channels: list[ChannelView]
@@ -210,19 +211,60 @@ class KindsView(View):
 
 
 class AccountView(View):
-    """A sending identity."""
+    """A sending identity, and how it is."""
 
     name: str
     kind: str
     channel: str
-    number: str
+    address: str = Field(description="its name at the far end")
+    number: str | None = Field(None, description="the same, when it is a telephone number")
     title: str | None = None
+    corp: str | None = None
     owner: str | None = None
+    organisation: list[str] | None = Field(None, description="省, 地市, 区县, 网格, 厅店")
+    agent: str | None = None
     caller: str | None = None
+    state: str = Field(description="active, retired or revoked")
+    health: str = Field(description="up, down, limited, banned, or unknown")
+    login: str = Field(description="in, lost, or unknown")
+    detail: str | None = None
+    since: str | None = Field(None, description="when this health began")
+    last_in: str | None = None
+    last_out: str | None = None
+    seconds_since_last_message: int | None = None
+    revoked_at: str | None = None
+    revoked_by: str | None = None
 
 
 class AccountsView(View):
     items: list[AccountView]
+
+
+class GroupView(View):
+    """A group. `address` is what messages to it are sent to."""
+
+    id: str
+    address: str
+    name: str
+    owner: str | None = None
+    members: list[str]
+    kind: str
+    channel: str
+    account: str | None = None
+    chat: str | None = Field(None, description="its id at the far end")
+    state: str
+    code: str | None = Field(None, description="reason code of the state, or of a refused change")
+    imported: bool = Field(description="read in from the far end, not made here")
+    caller: str | None = None
+    undo_until: str | None = None
+    created_at: str | None = None
+    updated_at: str | None = None
+    message: str | None = Field(None, description="the message that carries the command")
+
+
+class GroupsView(View):
+    items: list[GroupView]
+    next_cursor: str | None = None
 
 
 class DeadView(View):

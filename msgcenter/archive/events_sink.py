@@ -5,6 +5,8 @@ once each.
 |---|---|
 | the status is now sent, unknown, undelivered, delivered, read, held, rejected, suppressed | that word |
 | the status is now expired or cancelled | suppressed (the code says which) |
+| a group command was sent | `msgcenter.group.` created, updated or dissolved `.v1`, with the far end's id of the group |
+| a group command was refused, or its outcome is unknown | `msgcenter.group.` failed or uncertain `.v1` |
 | an inbound message was passed on (Routed) | received, with its content |
 | anything else: pending statuses, a step that failed while the plan goes on | none |
 
@@ -25,12 +27,20 @@ from typing import Any
 from msgcenter.archive.content import content_of
 from msgcenter.archive.sink import SinkContext, SinkError
 from msgcenter.bus.topology import partition_of
+from msgcenter.groups import UNDONE, is_command, verdict
 from msgcenter.store import Event, StoreError
 from msgcenter.store.rows import code_of
 from msgcenter.store.store import Store
 from protocols.envelope import Envelope, Record, hashed
-from protocols.outcome import Held, Outcome, Rejected, Routed, Suppressed, Unknown
-from protocols.payload import DeliveryReport, Notice, Pull
+from protocols.outcome import Held, Outcome, Rejected, Routed, Sent, Suppressed, Unknown
+from protocols.payload import (
+    CreateGroup,
+    DeliveryReport,
+    DissolveGroup,
+    Notice,
+    Pull,
+    UpdateGroup,
+)
 
 SOURCE = "/msgcenter"
 
@@ -50,10 +60,24 @@ NEWS: dict[str, str] = {
 _OF_RECEIPTS = frozenset({"undelivered", "delivered", "read"})
 WORDS = frozenset({*NEWS.values(), "received"})
 
+#: What a sent command did, and what else may be said of one.
+_DONE: dict[type, str] = {
+    CreateGroup: "created",
+    UpdateGroup: "updated",
+    DissolveGroup: "dissolved",
+}
+_NOT_DONE: dict[str, str] = {"lost": "uncertain", "refused": "failed"}
+GROUP_WORDS = frozenset({*_DONE.values(), *_NOT_DONE.values()})
+
 
 def event_type(word: str) -> str:
     """The CloudEvents type of a word of `WORDS`."""
     return f"msgcenter.message.{word}.v1"
+
+
+def group_type(word: str) -> str:
+    """The CloudEvents type of a word of `GROUP_WORDS`."""
+    return f"msgcenter.group.{word}.v1"
 
 
 def _event_id(message: str, step: int, word: str, attempt: int = 0) -> str:
@@ -129,6 +153,39 @@ def _news(record: Record, word: str, *, caller: str, step: int, attempt: int) ->
     )
 
 
+def _of_group(record: Record) -> Event | None:
+    """What became of a group command; that one waits, or was taken back, is no news."""
+    envelope, outcome = record.envelope, record.outcome
+    done = _DONE[type(envelope.payload)]
+    said = verdict(record)
+    word = done if said == "done" else _NOT_DONE.get(said, "")
+    code = code_of(record)
+    if not word or code == UNDONE:
+        return None
+    group = envelope.to.value
+    data: dict[str, Any] = {
+        "group": group,
+        "command": done,
+        "message": envelope.id,
+        "reference": envelope.reference,
+        "account": envelope.account,
+        "channel": envelope.channel,
+        "code": "" if word == done else code,
+        "detail": _detail(outcome),
+    }
+    if isinstance(outcome, Sent) and outcome.remote_ids and done == "created":
+        data["chat"] = outcome.remote_ids[0]
+    return Event(
+        id=_event_id(envelope.id, envelope.step, word),
+        caller=envelope.caller,
+        type=group_type(word),
+        at=record.at,
+        subject=group,
+        message=envelope.id,
+        data=data,
+    )
+
+
 def event_of(record: Record) -> Event | None:
     """The event a record makes, if it makes one."""
     envelope = record.envelope
@@ -147,15 +204,19 @@ def event_of(record: Record) -> Event | None:
         return None  # a report nobody is waiting for; an event about an event; a doorbell
     if envelope.inbound:
         return _received(record) if isinstance(record.outcome, Routed) else None
+    if is_command(envelope.payload):
+        return _of_group(record)
     if not word:
         return None
     return _news(record, word, caller=envelope.caller, step=envelope.step, attempt=envelope.attempt)
 
 
 def order_of(event: Event, envelope: Envelope) -> str:
-    """What an event must stay in order with: its conversation (inbound), else its message."""
+    """What an event must stay in order with: its conversation (inbound), its group, else its message."""
     if event.type == event_type("received"):
         return envelope.order_key or envelope.id
+    if is_command(envelope.payload):
+        return envelope.order_key
     return event.message
 
 

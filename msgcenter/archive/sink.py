@@ -7,7 +7,7 @@ entry point names a callable `make(context) -> Sink`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -50,7 +50,7 @@ class Sink(Protocol):
 @dataclass(frozen=True, slots=True)
 class SinkContext:
     """What the core lends one sink. `directory`: its own, may not exist yet. `settings`: its part
-    of the config. `partitions`: of the event log."""
+    of the config. `partitions`: of the event log. `kind_of`: the kind of a channel as configured now, "" when there is none."""
 
     name: str
     clock: Clock
@@ -59,3 +59,4 @@ class SinkContext:
     policy: ContentPolicy
     partitions: int = 1
     settings: Mapping[str, Any] = field(default_factory=dict)
+    kind_of: Callable[[str], str] = lambda channel: ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ class Sinks:
         *,
         partitions: int,
         settings: Mapping[str, Mapping[str, Any]],
+        kind_of: Callable[[str], str],
         disabled: frozenset[str] = frozenset(),
         log: Any,
     ) -> None:
@@ -44,6 +45,7 @@ class Sinks:
                 policy=policy,
                 partitions=partitions,
                 settings=own,
+                kind_of=kind_of,
             )
             journal = Journal(data / "spill" / point.name)
             self._spilled[point.name] = Spilled(point.load()(context), journal, clock, log=log)

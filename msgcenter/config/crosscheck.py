@@ -148,7 +148,12 @@ def _callers(draft: Draft) -> None:
             if word != "*":
                 draft.named("category", word, file, (name, "categories", i))
         if caller.defaults.account is not None:
-            draft.named("account", caller.defaults.account, file, (name, "defaults", "account"))
+            path: Path = (name, "defaults", "account")
+            draft.named("account", caller.defaults.account, file, path)
+            default = draft.accounts.get(caller.defaults.account)
+            if default is not None and default.state != "active":
+                message = f"account `{caller.defaults.account}` is {default.state}"
+                draft.note(file, path, message, "choose an active account")
         category, path = caller.defaults.category, (name, "defaults", "category")
         if category is None or not draft.named("category", category, file, path):
             continue
@@ -165,11 +170,18 @@ def _accounts(draft: Draft) -> None:
         if account.caller is not None:
             draft.named("caller", account.caller, file, (name, "caller"))
         _of_kind(draft, file, (name, "channel"), account.channel, account.kind)
-        first = seen.setdefault((account.channel, account.full_number), name)
-        if first != name:
+        first = seen.setdefault((account.channel, account.far_name), name)
+        if first != name and account.number is not None:
             draft.note(
                 file,
                 (name, "number"),
                 f"account `{first}` already has this number on channel `{account.channel}`",
                 "give one of them another extension",
+            )
+        elif first != name:
+            draft.note(
+                file,
+                (name, "address"),
+                f"account `{first}` already has this address on channel `{account.channel}`",
+                "remove one of the two",
             )

@@ -3,6 +3,7 @@ the process runs."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
@@ -25,6 +26,12 @@ _LANES: Mapping[Tier, Lane] = {
     "P5": "bulk",
     "P6": "bulk",
 }
+AgentType = Literal["own", "partner", "field", "campus"]
+#: The levels of an organisation path, from the top.
+ORGANISATION = ("省", "地市", "区县", "网格", "厅店")
+
+_FarName = Annotated[str, StringConstraints(min_length=1, max_length=128)]
+_NOT_IN_A_NAME = re.compile(r"[\s/|]")
 _Digits = Annotated[str, StringConstraints(pattern=r"^[0-9]+$", max_length=21)]
 
 
@@ -224,26 +231,78 @@ class CallerConfig(Strict):
 
 
 class AccountConfig(Strict):
-    """A sending identity: for SMS an access number with its extension."""
+    """A sending identity: an employee, a customer-service (kf) or hosted account by its `address`, an SMS access number by
+    `number` and `extension`."""
 
     kind: Name
-    channel: Name = Field(description="the channel that owns this number")
-    number: _Digits = Field(min_length=3, description="access number, in quotes")
+    channel: Name = Field(description="the channel that this account belongs to")
+    address: _FarName | None = Field(
+        default=None,
+        description="its name at the far end: userid, open_kfid, hosted account; for sms give number",
+    )
+    number: Annotated[_Digits, Field(min_length=3)] | None = Field(
+        default=None, description="access number, in quotes"
+    )
     extension: _Digits | Literal[""] = Field(
         default="", description="digits after the access number"
     )
     name_zh: str = Field(default="", max_length=40)
+    corp: str = Field(
+        default="", max_length=64, description="the enterprise it belongs to (corpid)"
+    )
     owner: str = Field(
         default="", max_length=100, description="person or department that answers for it"
+    )
+    organisation: str = Field(
+        default="",
+        max_length=200,
+        description="where it stands, from the province down, at most 省/地市/区县/网格/厅店",
+    )
+    agent: AgentType | None = Field(
+        default=None, description="自营 own, 社渠 partner, 行销 field, 校园 campus"
+    )
+    state: Literal["active", "retired"] = Field(
+        default="active", description="a retired account receives, but is not sent from"
     )
     caller: Name | None = Field(default=None, description="who receives what arrives for it")
 
     @property
-    def full_number(self) -> str:
-        return self.number + self.extension
+    def far_name(self) -> str:
+        """Its name at the far end: the address, or number and extension."""
+        return self.address or f"{self.number}{self.extension}"
+
+    @property
+    def path(self) -> tuple[str, ...]:
+        """The organisation path, from the province down; empty when none is given."""
+        return tuple(self.organisation.split("/")) if self.organisation else ()
+
+    @field_validator("address")
+    @classmethod
+    def _one_word(cls, value: str | None) -> str | None:
+        if value is not None and _NOT_IN_A_NAME.search(value):
+            raise fault("may not contain blanks, / or |", "write it as the far end does")
+        return value
+
+    @field_validator("organisation")
+    @classmethod
+    def _levels(cls, value: str) -> str:
+        levels = value.split("/") if value else []
+        if len(levels) > len(ORGANISATION) or any(not level.strip() for level in levels):
+            raise fault(
+                f"must be a path of one to {len(ORGANISATION)} names",
+                "write it like 广东/广州/天河/珠江新城/体育西厅",
+            )
+        return value
 
     @model_validator(mode="after")
-    def _length(self) -> AccountConfig:
-        if len(self.full_number) > 21:
+    def _one_name(self) -> AccountConfig:
+        if (self.address is None) == (self.number is None):
+            raise fault(
+                "needs either an address or a number",
+                "give `number` for an SMS access number, else `address`",
+            )
+        if self.address is not None and self.extension:
+            raise fault("has an extension without a number", "remove `extension`")
+        if self.number is not None and len(self.far_name) > 21:
             raise fault("number and extension are longer than 21 digits", "shorten the extension")
         return self

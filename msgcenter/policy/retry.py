@@ -36,10 +36,15 @@ class GiveUp:
     detail: str
 
 
+WAITS_FOR_GROUP = "group_creating"
+"""Code of a Retry that waits for a group to be there."""
+
+
 def counts(retry: Retry) -> bool:
-    """Whether a try is the message's own: a channel that could not take it (link cut, flow control) is not its fault, so
-    a flapping link never uses up a budget; age and expiry still bound it."""
-    return retry.scope != "channel"
+    """Whether a try is the message's own: a channel or an account that could not take it (link cut, flow control, login
+    lost) is not its fault, nor is a group that is not there yet, so none of them uses up a budget; age and expiry still
+    bound it."""
+    return retry.scope not in ("channel", "account") and retry.code != WAITS_FOR_GROUP
 
 
 def next_try(

@@ -14,6 +14,8 @@ from msgcenter.adapter import Adapter, Dispatch, Unreachable
 from msgcenter.bus import Lane
 from msgcenter.bus.topology import lane_of
 from msgcenter.clock import Clock
+from msgcenter.groups import is_command
+from msgcenter.holds import Holds
 from msgcenter.lanes import LaneGate
 from msgcenter.metrics import Metrics
 from msgcenter.pipeline import Item
@@ -49,6 +51,7 @@ class Deliver:
         state: State,
         conclude: Callable[[Sequence[Item]], Awaitable[None]],
         gate: LaneGate,
+        holds: Holds,
         sender: Callable[[str], str],
         down: Callable[[str], None],
         delivered: Callable[[], None],
@@ -66,6 +69,7 @@ class Deliver:
         self._state = state
         self._conclude = conclude
         self._gate = gate
+        self._holds = holds
         self._sender = sender
         self._down = down
         self._delivered = delivered
@@ -147,10 +151,7 @@ class Deliver:
 
     async def _hand_over(self, items: Sequence[Item]) -> None:
         started = self._clock.monotonic()
-        batch = [
-            Dispatch(i.envelope, i.envelope.token(), self._sender(i.envelope.account))
-            for i in items
-        ]
+        batch = [_dispatch(item, self._sender) for item in items]
         outcomes = await self._deliver(batch)
         if outcomes is None:
             await self._release([item.envelope.key("channel") for item in items])
@@ -161,6 +162,11 @@ class Deliver:
         )
         for item, outcome in zip(items, outcomes, strict=True):
             item.outcome = outcome
+        self._holds.learn(
+            (item.envelope.account, outcome)
+            for item, outcome in zip(items, outcomes, strict=True)
+            if item.envelope.account
+        )
 
     async def _release(self, keys: Sequence[Key]) -> None:
         """Nothing of these left: say so even if State is away for a while, or they would count as Unknown later."""
@@ -192,6 +198,11 @@ class Deliver:
                 Unknown(f"adapter gave {len(outcomes)} outcomes for {len(batch)} messages")
             ] * len(batch)
         return outcomes
+
+
+def _dispatch(item: Item, sender: Callable[[str], str]) -> Dispatch:
+    envelope = item.envelope
+    return Dispatch(envelope, envelope.token(), sender(envelope.account), item.target)
 
 
 def _pass(envelope: Envelope) -> tuple[str, int, int]:
@@ -238,10 +249,10 @@ class Resolve:
         ask = [i for i in resends if i.outcome is None and i.envelope.token_of >= 0]
         if not ask or not self._adapter.spec.resolves or self._adapter.spec.idempotent:
             return
-        batch = [
-            Dispatch(i.envelope, i.envelope.token(), self._sender(i.envelope.account)) for i in ask
-        ]
+        batch = [_dispatch(item, self._sender) for item in ask]
         for item, outcome in zip(ask, await self._ask(batch), strict=True):
+            if isinstance(outcome, Unknown) and is_command(item.envelope.payload):
+                continue  # a repeat of a group command finds the first: it may be handed over again
             if not isinstance(outcome, Unknown):
                 item.decide(
                     outcome,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from msgcenter.adapter import Spec
+from msgcenter.lookup import GroupLookup
 from msgcenter.pipeline import Item
 from protocols.address import Address
 from protocols.envelope import Decision, Envelope
@@ -26,20 +27,38 @@ Routes = Callable[[str, Envelope], Target | None]
 """(kind, envelope) -> the channel for it as configured now, None = no channel of that kind takes it."""
 
 
+Named = Callable[[str], Target | None]
+"""The channel of this name as configured now, None = it is not in service."""
+
+
 class Route:
+    """A group lives on one channel: what is for it goes there and nowhere else."""
+
     name = "route"
 
-    def __init__(self, routes: Routes) -> None:
+    def __init__(self, routes: Routes, named: Named, groups: GroupLookup) -> None:
         self._routes = routes
+        self._named = named
+        self._groups = groups
 
     async def __call__(self, items: Sequence[Item]) -> None:
+        ids = [item.envelope.to.value for item in items if item.envelope.to.scheme == "group"]
+        rows = await self._groups.find(ids) if ids else {}
         for item in items:
             envelope = item.envelope
             if envelope.step >= len(envelope.channels):
                 item.decide(Rejected("message", "the routing slip has no step left", "no_route"))
                 continue
             kind = envelope.channels[envelope.step]
-            target = self._routes(kind, envelope)
+            if envelope.to.scheme == "group":
+                row = rows.get(envelope.to.value)
+                if row is None or row.kind not in ("", kind):
+                    detail = "no such group" if row is None else f"the group lives on {row.kind}"
+                    item.decide(Rejected("recipient", detail, "group_unknown"))
+                    continue
+                target = self._named(row.channel)
+            else:
+                target = self._routes(kind, envelope)
             if target is None:
                 # The API refuses unknown kinds, so this is a channel taken out of service: it may come back.
                 item.decide(

@@ -234,6 +234,82 @@ class EventPage:
     cursor: Mapping[int, int]
 
 
+# -- accounts and groups ---------------------------------------------------------------------------
+
+#: What an adapter says of an account: it works, its login is lost, it may do less, it is banned; "" = nothing yet.
+Health: TypeAlias = Literal["", "up", "down", "limited", "banned"]
+
+
+@dataclass(frozen=True, slots=True)
+class AccountRow:
+    """What is known of an account at run time. `since`: when `health` began. `last_in`, `last_out`: when it last received
+    and sent a message. `revoked_at` 0 = it may send."""
+
+    name: str
+    channel: str = ""
+    health: Health = ""
+    detail: str = ""
+    since: int = 0
+    last_in: int = 0
+    last_out: int = 0
+    revoked_at: int = 0
+    revoked_by: str = ""
+
+
+GroupState: TypeAlias = Literal[
+    "creating", "active", "dissolving", "dissolved", "failed", "uncertain"
+]
+GROUP_STATES: tuple[GroupState, ...] = (
+    "creating",
+    "active",
+    "dissolving",
+    "dissolved",
+    "failed",
+    "uncertain",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class GroupRow:
+    """A group as the registry knows it; `msgcenter.groups` says how its state changes.
+
+    `chat`: its id at the far end, unique within the channel, empty until it is known. `code`: the reason of `failed`,
+    `uncertain`, or of the last change that was refused. `imported`: read in from the far end, not made by us. `command`:
+    the message that dissolves it; until `undo_until` it can be taken back. `since`: when the state began.
+    """
+
+    id: str
+    caller: str
+    name: str
+    owner: str
+    members: tuple[str, ...]
+    kind: str
+    channel: str
+    account: str = ""
+    chat: str = ""
+    state: GroupState = "creating"
+    code: str = ""
+    imported: bool = False
+    command: str = ""
+    undo_until: int = 0
+    created_at: int = 0
+    updated_at: int = 0
+    since: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class GroupFilter:
+    """Empty = any. `or_unowned`: with `caller`, also groups read in for nobody in particular."""
+
+    caller: str = ""
+    or_unowned: bool = False
+    kind: str = ""
+    channel: str = ""
+    account: str = ""
+    state: str = ""
+    chat: str = ""
+
+
 # -- dead letters, invalid frames, keys, audit -----------------------------------------------------
 
 

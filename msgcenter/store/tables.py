@@ -232,3 +232,43 @@ audit = Table(
     Index(None, "target", "seq"),
     sqlite_autoincrement=True,
 )
+
+account_state = Table(
+    "account_state",
+    metadata,
+    _key("name", primary=True),
+    _key("channel"),
+    _key("health"),
+    Column("detail", Text, nullable=False),
+    _ms("since"),
+    _ms("last_in"),
+    _ms("last_out"),
+    _ms("revoked_at"),
+    _key("revoked_by"),
+)
+
+grp = Table(
+    "grp",
+    metadata,
+    _key("id", primary=True),
+    _key("caller"),
+    Column("name", Text, nullable=False),
+    _key("owner"),
+    Column("members", JSON, nullable=False),
+    _key("kind"),
+    _key("channel"),
+    _key("account"),
+    _key("chat"),
+    _key("state"),
+    _key("code"),
+    Column("imported", Boolean, nullable=False),
+    _key("command"),
+    _ms("undo_until"),
+    _ms("created_at"),
+    _ms("updated_at"),
+    _ms("since"),
+    Index(None, "channel", "chat"),
+    Index(None, "caller", "created_at", "id"),
+    Index(None, "created_at", "id"),
+    Index(None, "state"),
+)

@@ -30,7 +30,14 @@ from msgcenter.config.values import SecretReader
 from msgcenter.rig import Rig, Running
 from protocols.address import SCHEMES
 from protocols.outcome import SCOPES, Outcome
-from protocols.payload import REPORT_STATES, Payload, Text
+from protocols.payload import (
+    REPORT_STATES,
+    CreateGroup,
+    DissolveGroup,
+    Payload,
+    Text,
+    UpdateGroup,
+)
 from tests.port import FakePort
 
 ADAPTERS = {point.name: point for point in entry_points(group="msgcenter.adapters")}
@@ -130,6 +137,9 @@ async def test_the_spec_is_truthful(kind: str) -> None:
     assert spec.receipts <= REPORT_STATES
     assert 1 <= spec.max_batch <= 1000
     assert spec.in_flight >= 1
+    commands = {"create": CreateGroup, "update": UpdateGroup, "dissolve": DissolveGroup}
+    assert spec.groups == {word for word, command in commands.items() if command in spec.payloads}
+    assert not spec.groups or "group" in spec.schemes
     assert spec.resolves == (cls.resolve is not Adapter.resolve)
     async with running(kind) as (far, _):
         for item in (far.dispatch(1), far.refused(2)):

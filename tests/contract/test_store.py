@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from sqlalchemy import text
 
 from msgcenter.clock import ManualClock, SystemClock
 from msgcenter.store import (
+    AccountRow,
     ApiKey,
     BadCursor,
     DeadFilter,
@@ -23,6 +25,8 @@ from msgcenter.store import (
     DueFilter,
     DueRow,
     Event,
+    GroupFilter,
+    GroupRow,
     InvalidRow,
     MessageFilter,
     ParkRow,
@@ -73,7 +77,7 @@ async def test_migrated_schema_is_the_metadata_and_quick(url: str) -> None:
     await store.migrate()
     assert time.monotonic() - started < 2.0
     at, needed = await store.revision()
-    assert at == needed == "0002"
+    assert at == needed == "0003"
     async with store._read() as connection:
         assert await connection.run_sync(migrate.differences) == []
     await store.migrate()  # again: nothing to do
@@ -94,7 +98,7 @@ async def test_processes_that_start_together_may_all_migrate(postgres_url: str) 
     for store in stores:
         await store.open()
     await asyncio.gather(*(store.migrate() for store in stores))
-    assert (await stores[0].revision())[0] == "0002"
+    assert (await stores[0].revision())[0] == "0003"
     for store in stores:
         await store.close()
 
@@ -768,3 +772,71 @@ async def test_a_process_killed_while_publishing_leaves_its_rows(store: Store, u
             await asyncio.sleep(0.02)
     async with store.unpark("q", "k") as parked_rows:
         assert [row.id for row in parked_rows] == ["p0", "p1", "p2"]
+
+
+# -- accounts and groups ------------------------------------------------------------------------
+
+
+async def test_account_reports_times_and_revocations_do_not_undo_one_another(store: Store) -> None:
+    assert await store.account_states() == {}
+    await store.touch_accounts({"a": 5}, {"a": 7, "b": 3})
+    await store.save_health([AccountRow("a", "h", "down", "nul \x00", 10), AccountRow("c", "h")])
+    await store.revoke_account("a", 20, "ops/k")
+    await store.revoke_account("a", 30, "late/k")
+    await store.touch_accounts({"a": 4}, {"a": 9})
+    await store.save_health([AccountRow("a", "h", "up", "", 9)])  # older than what is kept
+    states = await store.account_states()
+    assert states["a"] == AccountRow("a", "h", "down", "nul \ufffd", 10, 5, 9, 20, "ops/k")
+    assert (states["b"].last_out, states["b"].revoked_at) == (3, 0)
+    await store.save_health([AccountRow("a", "h", "up", "", 11)])
+    await store.revoke_account("a", 0, "")
+    back = (await store.account_states())["a"]
+    assert (back.health, back.last_in, back.last_out, back.revoked_at) == ("up", 5, 9, 0)
+    await store.save_health([])
+    await store.touch_accounts({}, {})
+
+
+def group(n: int, **fields: object) -> GroupRow:
+    base = GroupRow(f"grp_{n}", "crm", f"群\x00{n}", "li", ("li", "a"), "hosted", "h1")
+    return replace(base, created_at=T0 + n, **fields)  # type: ignore[arg-type]
+
+
+async def test_groups_are_added_once_found_listed_and_changed_alone(store: Store) -> None:
+    row = group(1)
+    assert await store.add_group(row, lambda r: None) == row
+    kept = await store.add_group(replace(row, name="other"), lambda r: replace(r, code="again"))
+    assert (kept.name, kept.code) == ("群\ufffd1", "again")
+    for n in range(2, 6):
+        await store.add_group(group(n, state="active", chat=f"c{n}"), lambda r: None)
+    assert set(await store.groups_by_id(["grp_1", "grp_4", "grp_9"])) == {"grp_1", "grp_4"}
+    assert await store.groups_by_id([]) == {}
+    page = await store.list_groups(GroupFilter(state="active"), limit=3)
+    assert [r.id for r in page.items] == ["grp_5", "grp_4", "grp_3"]
+    rest = await store.list_groups(GroupFilter(state="active"), page.next_cursor, limit=3)
+    assert ([r.id for r in rest.items], rest.next_cursor) == (["grp_2"], "")
+    assert await store.count_groups() == {("h1", "creating"): 1, ("h1", "active"): 4}
+    assert await store.change_group("grp_9", lambda r: r) is None
+
+    async def join(n: int) -> None:
+        await store.change_group("grp_1", lambda r: replace(r, members=(*r.members, f"m{n:02d}")))
+
+    await asyncio.gather(*(join(n) for n in range(20)))
+    members = (await store.groups_by_id(["grp_1"]))["grp_1"].members
+    assert sorted(members) == sorted(["li", "a", *(f"m{n:02d}" for n in range(20))])
+
+
+async def test_a_group_seen_before_its_name_was_known_becomes_one_with_it(store: Store) -> None:
+    own = group(1)
+    await store.add_group(own, lambda r: None)
+    read = group(2, id="grp_in", chat="wr1", imported=True, state="active")
+    seen = await store.see_group("h1", "wr1", lambda r: replace(r, owner="wang"), read)
+    assert seen is not None
+    assert (seen.id, seen.owner) == ("grp_in", "wang")
+    assert await store.see_group("h2", "wr1", lambda r: r, None) is None
+    named = await store.name_group("grp_1", lambda r: replace(r, chat="wr1", state="active"))
+    assert named is not None
+    assert [r.id for r in (await store.list_groups()).items] == ["grp_1"]
+    seen = await store.see_group("h1", "wr1", lambda r: replace(r, owner="zhao"), read)
+    assert seen is not None
+    assert (seen.id, seen.owner) == ("grp_1", "zhao")
+    assert await store.name_group("grp_9", lambda r: r) is None

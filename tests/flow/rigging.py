@@ -136,6 +136,7 @@ async def running(
     *,
     wrap: Callable[[Parts], Parts] = lambda parts: parts,
     env: dict[str, str] | None = None,
+    sinks: Callable[[Parts], dict[str, Any]] = lambda _: {},
 ):
     """An app with every role but the API. Leaving the block stops it politely; `kill` beforehand for the other way."""
     clock, rng = SystemClock(), system_random()
@@ -155,7 +156,7 @@ async def running(
         live,
         wrap(parts),
         adapters={"devnull": adapter},
-        sinks=lambda _: {"test": records.write},
+        sinks=lambda _: {"test": records.write, **sinks(parts)},
         clock=clock,
         rng=rng,
         metrics=metrics,

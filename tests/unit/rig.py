@@ -17,7 +17,9 @@ from pydantic import BaseModel
 from msgcenter.adapter import Adapter, Dispatch, Spec, Unreachable
 from msgcenter.bus import Delivery, Depth, Frame, Queue
 from msgcenter.clock import Clock, ManualClock
+from msgcenter.holds import Holds
 from msgcenter.lanes import LaneGate
+from msgcenter.lookup import GroupLookup
 from msgcenter.metrics import Metrics
 from msgcenter.pipeline import Item
 from msgcenter.policy.retry import RetryRule
@@ -25,7 +27,7 @@ from msgcenter.settle import Settle
 from msgcenter.stages.deliver import Deliver
 from msgcenter.state import State
 from msgcenter.state.memory import MemoryState
-from msgcenter.store import DueRow
+from msgcenter.store import DueRow, GroupRow
 from protocols import wire
 from protocols.address import Address
 from protocols.envelope import Envelope, Record
@@ -263,6 +265,7 @@ class Rig:
             state=state or self.state,
             conclude=settle.conclude,
             gate=gate or self.gate(),
+            holds=Holds(self.clock),
             sender=lambda account: f"number of {account}" if account else "",
             down=self.downs.append,
             delivered=lambda: None,
@@ -283,3 +286,17 @@ def item(envelope: Envelope, outcome: Outcome | None = None) -> Item:
 
 def items(count: int, **more: Any) -> list[Item]:
     return [Item(replace(message(f"msg_{n}"), **more)) for n in range(count)]
+
+
+class GroupRows:
+    """The registry as the stages read it."""
+
+    def __init__(self, *rows: GroupRow) -> None:
+        self.rows = {row.id: row for row in rows}
+
+    async def groups_by_id(self, ids: Sequence[str]) -> dict[str, GroupRow]:
+        return {one: self.rows[one] for one in ids if one in self.rows}
+
+
+def lookup(clock: Clock, *rows: GroupRow) -> GroupLookup:
+    return GroupLookup(GroupRows(*rows), clock)

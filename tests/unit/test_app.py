@@ -20,6 +20,7 @@ from msgcenter.live import live_config
 from msgcenter.parts import DataFolderBusy, Parts, lock_folder
 from msgcenter.policy.retry import RetryRule
 from msgcenter.state.memory import MemoryState
+from msgcenter.store import AccountRow
 from tests.unit.rig import LOG, SPEC, ListBus, message, metrics
 from tests.unit.test_channel import Linked
 from tests.unit.test_ordered import Park
@@ -66,6 +67,9 @@ class Bus(ListBus):
 
 
 class StoreStub(Park):
+    async def account_states(self) -> dict[str, AccountRow]:
+        return {}
+
     async def take_due(self) -> None:
         raise AssertionError("the role schedule does not run here")
 
@@ -131,14 +135,14 @@ async def test_a_number_belongs_to_the_account_with_the_longest_prefix(tmp_path:
             tmp_path, routes=ROUTES, accounts=ACCOUNTS, channels=CHANNELS + "west: {kind: fake}\n"
         )
         assert (await app.live.reload()).result == "swapped"
-        assert app.owner_of("east", "10655") == ("shop", "crm")
-        assert app.owner_of("east", "106551") == ("shop", "crm")
-        assert app.owner_of("east", "1065579") == ("desk", "iop")
-        assert app.owner_of("west", "1065579") == ("other", "iop")
-        assert app.owner_of("east", "1065") is None
-        assert app.owner_of("north", "10655") is None
-        assert app.sender("desk") == "106557"
-        assert app.sender("nobody") == ""
+        assert app.accounts.owner_of("east", "10655") == ("shop", "crm")
+        assert app.accounts.owner_of("east", "106551") == ("shop", "crm")
+        assert app.accounts.owner_of("east", "1065579") == ("desk", "iop")
+        assert app.accounts.owner_of("west", "1065579") == ("other", "iop")
+        assert app.accounts.owner_of("east", "1065") is None
+        assert app.accounts.owner_of("north", "10655") is None
+        assert app.accounts.sender("desk") == "106557"
+        assert app.accounts.sender("nobody") == ""
 
 
 async def test_rules_routes_and_specs_come_from_the_configuration_in_force(tmp_path: Path) -> None:

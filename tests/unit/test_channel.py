@@ -20,7 +20,7 @@ from msgcenter.config import ChannelConfig
 from msgcenter.settle import frames, publish_frames
 from protocols import wire
 from protocols.outcome import Outcome
-from tests.unit.rig import LOG, Rig, Scripted, message
+from tests.unit.rig import LOG, Rig, Scripted, lookup, message
 from tests.unit.test_ordered import Park
 
 
@@ -73,6 +73,7 @@ def channel(rig: Rig, bus: Any = None, **config: Any) -> tuple[Channel, Linked]:
         prefetch=lambda lane: 4,
         settle=rig.settle,
         sender=lambda _: "",
+        groups=lookup(rig.clock),
     )
     made = Channel("east", ChannelConfig(kind="fake", **config), None, Linked, None, core)  # type: ignore[arg-type]
     adapter: Linked = made.adapter  # type: ignore[assignment]

@@ -164,6 +164,12 @@ BAD = [
     ("accounts", "a: {kind: sms, channel: null-1, number: '10086'}", "accounts.yaml:1:16  a.channel: channel `null-1` is of kind devnull, not sms; name a channel of kind sms"),
     ("accounts", "a: {kind: sms, channel: east, number: '10086', caller: cmr}", "accounts.yaml:1:48  a.caller: there is no caller `cmr`; did you mean `crm`?"),
     ("accounts", "a: {kind: sms, channel: east, number: '10086'}\nb: {kind: sms, channel: east, number: '1008', extension: '6'}", "accounts.yaml:2:31  b.number: account `a` already has this number on channel `east`; give one of them another extension"),
+    ("accounts", "a: {kind: sms, channel: east, address: wk1}\nb: {kind: sms, channel: east, address: wk1}", "accounts.yaml:2:31  b.address: account `a` already has this address on channel `east`; remove one of the two"),
+    ("accounts", "a: {kind: sms, channel: east}", "accounts.yaml:1:1  a: needs either an address or a number; give `number` for an SMS access number, else `address`"),
+    ("accounts", "a: {kind: sms, channel: east, address: wk1, number: '10086'}", "accounts.yaml:1:1  a: needs either an address or a number; give `number` for an SMS access number, else `address`"),
+    ("accounts", "a: {kind: sms, channel: east, address: 'w k'}", "accounts.yaml:1:31  a.address: may not contain blanks, / or |; write it as the far end does"),
+    ("accounts", "a: {kind: sms, channel: east, address: wk1, organisation: 广东//天河}", "accounts.yaml:1:45  a.organisation: must be a path of one to 5 names; write it like 广东/广州/天河/珠江新城/体育西厅"),
+    ("accounts", "a: {kind: sms, channel: east, address: wk1, agent: onw}", "accounts.yaml:1:45  a.agent: must be one of own, partner, field, campus; did you mean `own`?"),
 ]  # fmt: skip
 
 GOOD = {
@@ -199,7 +205,7 @@ def test_good_files_load_and_cross_references_resolve(folder: Path) -> None:
     assert config.channel_for("sms", "code", "crm") == "east"
     assert config.channel_for("devnull") == "null-1"
     assert config.channel_for("fax") is None
-    assert config.accounts["hotline"].full_number == "1008601"
+    assert config.accounts["hotline"].far_name == "1008601"
     assert config.callers["crm"].may_send("code")
     assert not config.callers["crm"].may_send("marketing")
 

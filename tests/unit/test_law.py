@@ -13,6 +13,7 @@ import pytest
 
 from msgcenter import pipelines
 from msgcenter.bus import BusError, Queue
+from msgcenter.holds import Holds
 from msgcenter.policy.retry import RetryRule
 from msgcenter.stages.deliver import Resolve
 from msgcenter.stages.route import Target
@@ -21,7 +22,7 @@ from msgcenter.worker import Passage, Worker
 from protocols import wire
 from protocols.envelope import Envelope, Record
 from protocols.outcome import Held, Outcome, Rejected, Retry, Routed, Sent, Suppressed, Unknown
-from tests.unit.rig import LOG, SPEC, T0, Failing, Rig, message
+from tests.unit.rig import LOG, SPEC, T0, Failing, Rig, lookup, message
 from tests.unit.test_worker import Quick
 
 LANES = ("urgent", "normal", "bulk")
@@ -86,10 +87,19 @@ class World:
 
         resolve = Resolve(rig.adapter, self.state, lambda _: "", 1.0, LOG)
         lists = {
-            "submit": (pipelines.submit(self.state, self.clock, route), submit),
+            "submit": (
+                pipelines.submit(self.state, self.clock, route, lambda _: None, lookup(self.clock)),
+                submit,
+            ),
             "out.east": (
                 pipelines.channel(
-                    self.state, self.clock, rig.adapter, resolve, rig.deliver(channel)
+                    self.state,
+                    self.clock,
+                    rig.adapter,
+                    lookup(self.clock),
+                    Holds(self.clock),
+                    resolve,
+                    rig.deliver(channel),
                 ),
                 channel,
             ),

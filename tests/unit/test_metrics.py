@@ -15,7 +15,7 @@ from msgcenter.metrics import CONTENT_TYPE, Metrics
 
 LABELS = {
     "caller", "category", "channel", "lane", "method", "outcome", "pipeline", "python", "reason",
-    "result", "route", "sink", "stage", "status", "topic", "version",
+    "result", "route", "sink", "stage", "state", "status", "topic", "version",
 }  # fmt: skip
 
 

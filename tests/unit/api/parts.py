@@ -22,6 +22,7 @@ from msgcenter.api.keys import create_key
 from msgcenter.bus import BusError, Delivery, Depth, Frame, Lease, Queue
 from msgcenter.clock import IdFactory, SystemClock
 from msgcenter.config import Config, load
+from msgcenter.directory import Directory
 from msgcenter.media import MediaStore
 from msgcenter.metrics import Metrics
 from msgcenter.state.memory import MemoryState
@@ -189,16 +190,27 @@ class Parts:
             env={},
             clock=self.clock,
         )
+        live, metrics = Live(loaded), Metrics(CollectorRegistry(), "0.0.1")
         self.deps = Deps(
             bus=self.bus,
             state=self.state,
             store=self.store,
-            live=Live(loaded),
+            live=live,
             clock=self.clock,
             random=self.random,
             ids=IdFactory(self.clock, self.random),
-            metrics=Metrics(CollectorRegistry(), "0.0.1"),
+            metrics=metrics,
             specs=SPECS,
+            directory=Directory(
+                lambda: live.current,
+                bus=self.bus,
+                state=self.state,
+                store=self.store,
+                clock=self.clock,
+                metrics=metrics,
+                log=self.log,
+                partitions=4,
+            ),
             pepper=PEPPER,
             media=MediaStore(self.folder / "media", self.store, self.clock),
             env="test",

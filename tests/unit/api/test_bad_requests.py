@@ -20,7 +20,7 @@ FAULTS: list[tuple[str, dict[str, Any], list[tuple[str, str]]]] = [
     ("no such country", message(to="tel:+999123456789"), [("to", "number_invalid")]),
     ("unknown scheme", message(to="fax:123456"), [("to", "address_invalid")]),
     ("empty value", message(to="gridapp:"), [("to", "address_invalid")]),
-    ("nothing reaches it", message(to="group:g1", channels=None), [("to", "scheme_unreachable")]),
+    ("nothing reaches it", message(to="kf:wk1/wm1", channels=None), [("to", "scheme_unreachable")]),
     (
         "wrong channel for the address",
         message(to="gridapp:zhang3"),

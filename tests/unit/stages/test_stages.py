@@ -39,7 +39,7 @@ from protocols.outcome import (
     Unknown,
 )
 from protocols.payload import DeliveryReport, Notice
-from tests.unit.rig import LOG, SPEC, T0, Scripted, message
+from tests.unit.rig import LOG, SPEC, T0, Scripted, lookup, message
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,12 @@ async def test_wait_until(at: int, held: bool) -> None:
 )
 async def test_route(envelope: Any, expect: Any) -> None:
     one = Item(envelope)
-    await Route(lambda kind, _: Target("east", SPEC, "rule 1") if kind == "fake" else None)([one])
+    route = Route(
+        lambda kind, _: Target("east", SPEC, "rule 1") if kind == "fake" else None,
+        lambda _: None,
+        lookup(ManualClock()),
+    )
+    await route([one])
     if isinstance(expect, Routed):
         assert one.outcome == expect
         assert one.decisions[0].rule == "rule 1"

@@ -1,0 +1,409 @@
+"""A group's whole life over the real core: made, written to while it is being made, dissolved with time to undo it; crashes anywhere."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+
+from msgcenter.adapter import Adapter, Dispatch, Rejected, Sent, Spec, Unknown
+from msgcenter.api.app import build_app
+from msgcenter.api.deps import Deps
+from msgcenter.api.keys import create_key
+from msgcenter.app import App
+from msgcenter.archive.registry_sink import RegistrySink
+from msgcenter.bus.topology import INBOUND, place
+from msgcenter.clock import IdFactory
+from msgcenter.parts import Parts
+from msgcenter.settle import frames, publish_frames
+from msgcenter.store import GroupRow
+from protocols import wire
+from protocols.address import Address
+from protocols.envelope import Envelope
+from protocols.outcome import Outcome
+from protocols.payload import CreateGroup, DissolveGroup, Happening, Text, UpdateGroup
+from tests.flow.rigging import (
+    Records,
+    ScriptedSettings,
+    config_folder,
+    running,
+    submit,
+    until,
+)
+from tests.flow.test_crash import Doom, Doomed, DoomedBus, kill
+
+PEPPER = b"0123456789abcdef-test"
+CALLERS = "crm: {scopes: [send, read, groups], categories: ['*']}\n"
+
+
+class Chats:
+    """The far end: chats by our id of the group, what was written to each; survives the app that is killed."""
+
+    def __init__(self) -> None:
+        self.made: dict[str, dict[str, Any]] = {}
+        self.said: dict[str, list[str]] = {}
+        self.dissolved: list[str] = []
+        self.creates = 0
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.lose = 0
+        self.refuse = False
+
+    async def take(self, item: Dispatch) -> Outcome:
+        payload = item.envelope.payload
+        if isinstance(payload, CreateGroup):
+            await self.gate.wait()
+            self.creates += 1
+            if self.refuse:
+                return Rejected("recipient", "no right to make groups", "48002")
+            self.made.setdefault(
+                payload.group,
+                {"chat": f"chat{len(self.made)}", "name": payload.name, "who": payload.members},
+            )
+            if self.lose > 0:
+                self.lose -= 1
+                return Unknown("the answer got lost")
+            return Sent((self.made[payload.group]["chat"],))
+        known = {chat["chat"]: chat for chat in self.made.values()}
+        if item.target not in known:
+            return Rejected("recipient", f"no such chat {item.target!r} {sorted(known)}", "86003")
+        if isinstance(payload, UpdateGroup):
+            chat = known[item.target]
+            chat["who"] = tuple(m for m in (*chat["who"], *payload.add) if m not in payload.remove)
+            return Sent(())
+        if isinstance(payload, DissolveGroup):
+            self.dissolved.append(item.target)
+            return Sent(())
+        assert isinstance(payload, Text)
+        self.said.setdefault(item.target, []).append(payload.text)
+        return Sent((item.token,))
+
+
+def adapter_of(chats: Chats, doom: Doom | None = None) -> type[Adapter]:
+    class GroupChats(Adapter):
+        spec: ClassVar[Spec] = Spec(
+            kind="devnull",
+            title="chats",
+            payloads=frozenset({Text, CreateGroup, UpdateGroup, DissolveGroup}),
+            schemes=frozenset({"tel", "group"}),
+            groups=frozenset({"create", "update", "dissolve"}),
+        )
+        Settings = ScriptedSettings
+
+        async def deliver(self, batch: Sequence[Dispatch]) -> list[Outcome]:
+            async def work() -> list[Outcome]:
+                return [await chats.take(item) for item in batch]
+
+            return await work() if doom is None else await doom.call("deliver", work)
+
+    return GroupChats
+
+
+def registry(parts: Parts) -> dict[str, Any]:
+    return {"registry": RegistrySink("registry", parts.store, lambda _: "devnull").write}
+
+
+class Caller:
+    """A caller's view: the API of this app."""
+
+    def __init__(self, client: Any, key: str) -> None:
+        self._client = client
+        self._headers = {"Authorization": f"Bearer {key}"}
+
+    async def __call__(
+        self, method: str, path: str, body: Any = None, key: str = ""
+    ) -> tuple[int, Any]:
+        headers = {**self._headers, **({"Idempotency-Key": key} if key else {})}
+        async with self._client.request(method, path, json=body, headers=headers) as response:
+            return response.status, await response.json(content_type=None)
+
+    async def state(self, group: str) -> str:
+        return str((await self("GET", f"/v1/groups/{group}"))[1]["state"])
+
+    async def becomes(self, group: str, state: str, seconds: float = 15) -> None:
+        async with asyncio.timeout(seconds):
+            while await self.state(group) != state:
+                await asyncio.sleep(0.02)
+
+    async def say(self, group: str, text: str) -> tuple[int, Any]:
+        content = {"type": "text", "text": text}
+        body = {"to": f"group:{group}", "category": "reply", "content": content}
+        return await self("POST", "/v1/messages", body)
+
+
+@asynccontextmanager
+async def caller_of(app: App, adapter: type[Adapter]) -> AsyncIterator[Caller]:
+    parts, clock = app.parts, app.clock
+    deps = Deps(
+        bus=parts.bus,
+        state=parts.state,
+        store=parts.store,
+        live=app.live,
+        clock=clock,
+        random=app.rng,
+        ids=IdFactory(clock, app.rng),
+        metrics=app.metrics,
+        specs={"devnull": adapter.spec},
+        directory=app.directory,
+        pepper=PEPPER,
+    )
+    _, key = await create_key(
+        parts.store,
+        app.live.current,
+        caller="crm",
+        pepper=PEPPER,
+        now_ms=clock.now_ms(),
+        who="test",
+    )
+    async with TestClient(TestServer(build_app(deps))) as client:
+        yield Caller(client, key)
+
+
+def folder_of(path: Path) -> Path:
+    folder = config_folder(path, drain="500ms")
+    (folder / "callers.yaml").write_text(CALLERS)
+    return folder
+
+
+NEW = {"name": "天河一网格", "owner": "li", "members": ["li", "wang"]}
+
+
+async def test_made_written_to_undone_and_dissolved(tmp_path: Path) -> None:
+    chats, records = Chats(), Records()
+    adapter = adapter_of(chats)
+    chats.gate.clear()
+    async with (
+        running(folder_of(tmp_path), adapter, records, sinks=registry) as app,
+        caller_of(app, adapter) as call,
+    ):
+        status, group = await call("POST", "/v1/groups", NEW, key="k1")
+        assert (status, group["state"]) == (202, "creating")
+        one = group["id"]
+        assert (await call("POST", "/v1/groups", NEW, key="k1"))[1] == group
+        for n in range(3):
+            assert (await call.say(one, f"{n}"))[0] == 202
+        await asyncio.sleep(0.3)
+        assert (await call.state(one), chats.said) == ("creating", {})
+        chats.gate.set()
+        await call.becomes(one, "active")
+        chat = (await call("GET", f"/v1/groups/{one}"))[1]["chat"]
+        await until(lambda: chats.said.get(chat) == ["0", "1", "2"])
+        assert chats.creates == 1
+
+        status, after = await call("PATCH", f"/v1/groups/{one}", {"members": ["li", "zhao"]})
+        assert status == 202, after
+        await until(lambda: chats.made[one]["who"] == ("li", "zhao"))
+        async with asyncio.timeout(5):
+            while (await call("GET", f"/v1/groups/{one}"))[1]["members"] != ["li", "zhao"]:
+                await asyncio.sleep(0.02)
+
+        status, after = await call("POST", f"/v1/groups/{one}:dissolve", {"undo_for": "1h"})
+        assert (status, after["state"]) == (202, "dissolving")
+        status, refused = await call.say(one, "too late")
+        assert (status, refused["errors"][0]["code"]) == (422, "group_closed")
+        status, after = await call("POST", f"/v1/groups/{one}:undo")
+        assert (status, after["state"]) == (200, "active")
+        assert (await call.say(one, "3"))[0] == 202
+        await until(lambda: chats.said[chat] == ["0", "1", "2", "3"])
+
+        for _ in range(2):
+            path = f"/v1/groups/{one}:dissolve"
+            status, after = await call("POST", path, {"undo_for": "1s"})
+            assert (status, after["state"]) == (202, "dissolving")
+        await call.becomes(one, "dissolved")
+        assert chats.dissolved == [chat]
+        status, after = await call("POST", f"/v1/groups/{one}:dissolve")
+        assert (status, after["state"]) == (200, "dissolved")
+        audit = await app.parts.store.list_audit(target=one)
+        whats = [row.what for row in audit.items]
+        assert whats.count("group.dissolve") == 3
+        assert {"group.create", "group.update", "group.undo"} <= set(whats)
+
+
+async def test_a_refused_group_fails_and_what_waits_for_it_is_refused(tmp_path: Path) -> None:
+    chats, records = Chats(), Records()
+    chats.refuse = True
+    chats.gate.clear()
+    adapter = adapter_of(chats)
+    async with (
+        running(folder_of(tmp_path), adapter, records, sinks=registry) as app,
+        caller_of(app, adapter) as call,
+    ):
+        _, group = await call("POST", "/v1/groups", NEW)
+        _, message = await call.say(group["id"], "hello")
+        chats.gate.set()
+        await call.becomes(group["id"], "failed")
+        assert (await call("GET", f"/v1/groups/{group['id']}"))[1]["code"] == "48002"
+        await until(lambda: records.last()[message["id"]].status == "rejected")
+        outcome = records.last()[message["id"]].outcome
+        assert isinstance(outcome, Rejected)
+        assert outcome.code == "group_failed"
+
+
+async def test_a_lost_answer_makes_no_second_group(tmp_path: Path) -> None:
+    chats, records = Chats(), Records()
+    chats.lose = 2
+    adapter = adapter_of(chats)
+    async with (
+        running(folder_of(tmp_path), adapter, records, sinks=registry) as app,
+        caller_of(app, adapter) as call,
+    ):
+        _, group = await call("POST", "/v1/groups", NEW)
+        await call.becomes(group["id"], "active", 30)
+    assert (chats.creates, len(chats.made)) == (3, 1)
+
+
+async def test_what_the_far_end_tells_is_read_in_and_reconciled(tmp_path: Path) -> None:
+    chats, records = Chats(), Records()
+    chats.made["theirs"] = {"chat": "wr1", "name": "客户群", "who": ()}
+    adapter = adapter_of(chats)
+
+    async def tell(app: App, kind: str, **body: Any) -> None:
+        envelope = Envelope(
+            id=app.ids.new("msg"),
+            caller="",
+            to=Address("caller", "unassigned"),
+            category="inbound",
+            tier=1,
+            payload=Happening(kind, json.dumps(body)),
+            created_at=app.clock.now_ms(),
+            inbound=True,
+            channel="nowhere",
+            order_key=f"nowhere|{body['chat']}",
+        )
+        queue = place(INBOUND, envelope, app.partitions)
+        await publish_frames(app.parts.bus, frames(queue, [wire.seal(envelope)]))
+
+    async def found(call: Caller, state: str) -> dict[str, Any]:
+        async with asyncio.timeout(10):
+            while True:
+                async with asyncio.timeout(5):
+                    page = await app.parts.store.list_groups()
+                rows: list[GroupRow] = [row for row in page.items if row.chat == "wr1"]
+                if rows and rows[0].state == state:
+                    return (await call("GET", f"/v1/groups/{rows[0].id}"))[1]
+                await asyncio.sleep(0.02)
+
+    async with (
+        running(folder_of(tmp_path), adapter, records, sinks=registry) as app,
+        caller_of(app, adapter) as call,
+    ):
+        await tell(app, "group_created", chat="wr1", name="客户群", members=["li", "wm1"])
+        group = await found(call, "active")
+        assert (group["name"], group["members"], group["imported"]) == (
+            "客户群",
+            ["li", "wm1"],
+            True,
+        )
+        assert (await call.say(group["id"], "您好"))[0] == 202
+        await until(lambda: chats.said.get("wr1") == ["您好"])
+        await tell(app, "group_member_changed", chat="wr1", add=["wm2"], remove=["wm1"])
+        async with asyncio.timeout(10):
+            while (await found(call, "active"))["members"] != ["li", "wm2"]:
+                await asyncio.sleep(0.02)
+        await tell(app, "group_dismissed", chat="wr1")
+        assert (await found(call, "dissolved"))["id"] == group["id"]
+
+
+def envelopes() -> tuple[GroupRow, list[Envelope]]:
+    """A create command and three messages behind it."""
+    from msgcenter.clock import SystemClock, system_random
+
+    clock = SystemClock()
+    ids, now = IdFactory(clock, system_random()), clock.now_ms()
+    group = ids.new("grp")
+    row = GroupRow(
+        group, "crm", "g", "li", ("li", "wang"), "devnull", "nowhere", created_at=now, since=now
+    )
+    make = Envelope(
+        id=ids.message(group),
+        caller="crm",
+        to=Address("group", group),
+        category="command",
+        tier=1,
+        payload=CreateGroup(group, "g", "li", ("li", "wang")),
+        created_at=now,
+        person=f"group:{group}",
+        channels=("devnull",),
+        order_key=group,
+    )
+    says = [
+        replace(make, id=ids.message(group), category="marketing", payload=Text(f"{n}"))
+        for n in range(3)
+    ]
+    return row, [make, *says]
+
+
+async def life(
+    folder: Path, chats: Chats, records: Records, doom: Doom, row: GroupRow, sent: list[Envelope]
+) -> None:
+    """One life of the process: until everything has ended, or until it dies."""
+
+    def wrap(parts: Parts) -> Parts:
+        return replace(parts, bus=DoomedBus(parts.bus, doom), state=Doomed(parts.state, doom))
+
+    def ended() -> bool:
+        last = records.last()
+        return len(last) == 4 and all(one.final or one.status == "sent" for one in last.values())
+
+    adapter = adapter_of(chats, doom)
+    async with running(folder, adapter, records, wrap=wrap, sinks=registry) as app:
+        doom.armed = False
+        if sent:
+            await app.parts.store.add_group(row, lambda kept: kept)
+            await submit(app, sent)
+        doom.armed = True
+
+        async def settled() -> None:
+            async with asyncio.timeout(40):
+                while not (
+                    ended()
+                    and (await app.parts.store.groups_by_id([row.id]))[row.id].state == "active"
+                ):
+                    await asyncio.sleep(0.02)
+
+        done = asyncio.create_task(settled())
+        died = asyncio.create_task(doom.died.wait())
+        await asyncio.wait({done, died}, return_when=asyncio.FIRST_COMPLETED)
+        died.cancel()
+        if doom.died.is_set():
+            done.cancel()
+            kill(app)
+            await asyncio.sleep(0)
+        else:
+            await done
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+async def test_a_crash_anywhere_makes_one_group_and_loses_nothing(
+    tmp_path: Path, after: bool
+) -> None:
+    clean = Doom(0, after=after)
+    row, sent = envelopes()
+    await life(folder_of(tmp_path / "clean"), Chats(), Records(), clean, row, sent)
+    calls = [n for n, name in enumerate(clean.calls, 1) if name in ("deliver", "conclude")]
+    points = calls[:3] + list(range(1, len(clean.calls) + 1, 5))
+    for at in points:
+        chats, records = Chats(), Records()
+        folder = folder_of(tmp_path / f"{at}")
+        row, sent = envelopes()
+        doom = Doom(at, after=after)
+        await life(folder, chats, records, doom, row, sent)
+        if doom.died.is_set():
+            await life(folder, chats, records, Doom(0, after=after), row, [])
+        assert len(chats.made) == 1
+        said = chats.said.get("chat0", [])
+        assert said == sorted(set(said)), doom.calls[-1]
+        unknown = [e for e in sent[1:] if isinstance(records.last()[e.id].outcome, Unknown)]
+        assert len(said) + len(unknown) >= 3, (
+            at,
+            doom.calls[-1],
+            [(r.status, r.outcome) for r in records.last().values()],
+        )

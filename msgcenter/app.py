@@ -13,7 +13,7 @@ from typing import Any
 import aiohttp
 
 from msgcenter import pipelines
-from msgcenter.adapter import Adapter, Spec, Subscriber
+from msgcenter.adapter import Account, Adapter, Spec, Subscriber
 from msgcenter.archive.sinking import Burying, Quarantine, Sinking
 from msgcenter.backlog import Backlog
 from msgcenter.bus import Lane, Queue
@@ -31,15 +31,18 @@ from msgcenter.channel import Channel, Core
 from msgcenter.clock import Clock, IdFactory, Random
 from msgcenter.config import Config
 from msgcenter.live import Live
+from msgcenter.media import MediaStore
 from msgcenter.metrics import Metrics
 from msgcenter.ordered import Ordered
+from msgcenter.outlet import Outlet, to_bus
 from msgcenter.partitions import Partitions
 from msgcenter.parts import Parts
 from msgcenter.policy.retry import RetryRule
-from msgcenter.port import ChannelPort
+from msgcenter.port import ChannelPort, OnAccountState
 from msgcenter.schedule import Schedule
 from msgcenter.settle import Settle
 from msgcenter.stages.route import Target
+from msgcenter.turns import Turns
 from msgcenter.worker import Handler, Passage, Takes, Worker
 from protocols.envelope import Envelope, Record
 
@@ -48,6 +51,9 @@ _INTERNAL = {
     "event": RetryRule(max_tries=60, max_age_s=5 * 86400.0),
     "inbound": RetryRule(max_tries=20, max_age_s=86400.0),
     "receipt": RetryRule(max_tries=20, max_age_s=86400.0),
+    # A doorbell that is given up leaves what it announced unread: it is rung often, and as good as for ever.
+    "pull": RetryRule(max_tries=100_000, max_age_s=7 * 86400.0, longest_wait_s=10.0),
+    "command": RetryRule(max_tries=20, max_age_s=86400.0),
 }
 
 Writers = Mapping[str, Callable[[Sequence[Record]], Awaitable[None]]]
@@ -84,6 +90,15 @@ class App:
         self.partitions = process.bus.partitions
         self.sole = "sqlite" in (process.bus.kind, process.state.kind, process.store.kind)
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{rng.getrandbits(32):08x}"
+        self.turns = Turns(parts.state, self.owner, clock, rng)
+        self.media = MediaStore(
+            process.data / process.media.path,
+            parts.store,
+            clock,
+            most_kept=process.media.most_kept,
+        )
+        self.on_account_state: OnAccountState | None = None
+        """Who hears how accounts are; none: it is logged."""
         self.channels: dict[str, Channel] = {}
         self._adapters = adapters
         self._specs: dict[str, Spec] = {
@@ -144,6 +159,34 @@ class App:
         if known is None or known.callback is None or not known.enabled:
             return None
         return Subscriber(known.callback.url, (known.callback.secret.reveal(),))
+
+    def accounts_of(self, channel: str) -> list[Account]:
+        accounts = self.live.current.accounts
+        return [
+            Account(name, account.full_number)
+            for name, account in accounts.items()
+            if account.channel == channel
+        ]
+
+    def port(self, channel: str, outlet: Outlet) -> ChannelPort:
+        """What an adapter of this channel is lent; what it emits becomes durable at `outlet`."""
+        return ChannelPort(
+            channel,
+            outlet=outlet,
+            state=self.parts.state,
+            store=self.parts.store,
+            files=self.media,
+            turns=self.turns,
+            clock=self.clock,
+            random=self.rng,
+            metrics=self.metrics,
+            log=self.log,
+            partitions=self.partitions,
+            http=self.http,
+            subscriber=self.subscriber,
+            accounts=self.accounts_of,
+            on_account_state=self.on_account_state,
+        )
 
     # -- life -------------------------------------------------------------------------------------------------------
 
@@ -349,17 +392,7 @@ class App:
             settle=self._settle,
             sender=self.sender,
         )
-        port = ChannelPort(
-            name,
-            bus=self.parts.bus,
-            clock=self.clock,
-            random=self.rng,
-            metrics=self.metrics,
-            log=self.log,
-            partitions=self.partitions,
-            http=self.http,
-            subscriber=self.subscriber,
-        )
+        port = self.port(name, to_bus(self.parts.bus))
         configured = config.channels[name]
         adapter = self._adapters[configured.kind]
         channel = Channel(name, configured, config.settings[name], adapter, port, core)

@@ -14,6 +14,7 @@ from msgcenter.settle import frames, publish_frames
 from msgcenter.worker import Leased
 from protocols import wire
 from protocols.envelope import Envelope
+from protocols.payload import Pull
 
 ROWS = 100
 
@@ -34,7 +35,9 @@ class Backlog:
         return Returning(self, queue)
 
     async def back(self, envelopes: Sequence[Envelope]) -> None:
-        """Publish to submit as a further pass: the earlier one's stored decision named the channel that is gone."""
+        """Publish to submit as a further pass: the earlier one's stored decision named the channel that is gone. Doorbells
+        end here: no other channel can answer them, and this one asks anew when it comes back."""
+        envelopes = [one for one in envelopes if not isinstance(one.payload, Pull)]
         groups: dict[Queue, list[bytes]] = {}
         for envelope in envelopes:
             again = replace(envelope.again(counts=False), channel="")

@@ -21,6 +21,7 @@ from msgcenter.store import ParkRow
 from msgcenter.worker import Leased, Passage, Ready
 from protocols import wire
 from protocols.envelope import Envelope, hashed
+from protocols.payload import Pull
 
 IN_PLACE_S = (0.05, 0.2, 0.5)
 """Waits before the tries in place; after them the line is parked."""
@@ -110,13 +111,14 @@ class Ordered:
             _Line(key, deque(_Entry(Item(_open(row.body)), row.id) for row in parked))
             for key, parked in rows.items()
         ]
+        rung = [entry.row for line in lines for entry in _one_ring(line)]
         stop = asyncio.Event()
         stop.set()  # parked rows can wait: no patience with a far end that is away
         wake = dict.fromkeys(due, now)
         done, changed, later = await self._rounds(lines, stop)
         wake.update(later)
         gone = await self._store.settle_parked(
-            self._queue.name, done=done, changed=changed, wake=wake
+            self._queue.name, done=[*rung, *done], changed=changed, wake=wake
         )
         for key in due:
             if key in gone:
@@ -141,6 +143,9 @@ class Ordered:
             for items in behind.values():
                 for item in items:
                     item.done = True
+        for line in lines.values():
+            for entry in _one_ring(line):
+                entry.item.done = True
         await self._rounds(list(lines.values()), stop)
 
     async def _rounds(
@@ -249,6 +254,24 @@ class Ordered:
         self._parked.update(wake)
         if wake:
             self._log.info("parked", keys=len(wake), messages=len(rows))
+
+
+def _one_ring(line: _Line) -> list[_Entry]:
+    """Take the doorbells out of a line that a newer one of the same source makes needless: it rings for all of them, since
+    none has been answered yet. Returns what was taken out."""
+    kept: deque[_Entry] = deque()
+    surplus: list[_Entry] = []
+    rung: set[str] = set()
+    for entry in reversed(line.entries):
+        payload = entry.item.envelope.payload
+        if isinstance(payload, Pull) and payload.source in rung:
+            surplus.append(entry)
+            continue
+        if isinstance(payload, Pull):
+            rung.add(payload.source)
+        kept.appendleft(entry)
+    line.entries = kept
+    return surplus
 
 
 def _open(body: bytes) -> Envelope:

@@ -33,7 +33,7 @@ from protocols.outcome import (
     Suppressed,
     Unknown,
 )
-from protocols.payload import DeliveryReport
+from protocols.payload import DeliveryReport, Pull
 
 _RANK = {"submit": 1, "channel": 2, "inbound": 3}
 _SETTLED_KEPT = 50_000
@@ -132,7 +132,10 @@ class Settle:
                 wait = min(wait * 2, 2.0)
 
     def _final(self, envelope: Envelope, outcome: Outcome) -> Outcome:
-        """A Retry without budget is a rejection, and is stored as one."""
+        """A Retry without budget is a rejection, and is stored as one. A doorbell says nothing to anybody: whatever became
+        of its last run, it is run again (`Unknown` would leave unread what it announced)."""
+        if isinstance(outcome, Unknown) and isinstance(envelope.payload, Pull):
+            outcome = Retry("message", outcome.detail, code="unknown")
         if isinstance(outcome, Retry):
             verdict = next_try(
                 self._rules(envelope.category), envelope, outcome, self._clock.now_ms(), self._rng

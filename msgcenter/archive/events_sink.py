@@ -30,7 +30,7 @@ from msgcenter.store.rows import code_of
 from msgcenter.store.store import Store
 from protocols.envelope import Envelope, Record, hashed
 from protocols.outcome import Held, Outcome, Rejected, Routed, Suppressed, Unknown
-from protocols.payload import DeliveryReport, Notice
+from protocols.payload import DeliveryReport, Notice, Pull
 
 SOURCE = "/msgcenter"
 
@@ -139,8 +139,8 @@ def event_of(record: Record) -> Event | None:
             step=record.subject_step,
             attempt=record.subject_attempt,
         )
-    if isinstance(envelope.payload, DeliveryReport | Notice):
-        return None  # a report nobody is waiting for; an event about an event
+    if isinstance(envelope.payload, DeliveryReport | Notice | Pull):
+        return None  # a report nobody is waiting for; an event about an event; a doorbell
     if envelope.inbound:
         return _received(record) if isinstance(record.outcome, Routed) else None
     if not word:

@@ -177,6 +177,44 @@ class ArchiveConfig(Strict):
     store: StoreArchive = StoreArchive()
 
 
+class MediaConfig(Strict):
+    """Files that messages carry."""
+
+    path: Path = Field(
+        default=Path("media"),
+        description="folder, shared by all processes; a relative one lies in `data`",
+    )
+    most_kept: Size = Field(
+        default=512 << 20, description="largest file that is kept of what comes in"
+    )
+
+
+class HooksConfig(Strict):
+    """Calls that far ends make to us (role api), kept in a local spool while the bus is away."""
+
+    spool: Size = Field(
+        default=256 << 20,
+        description="size of the spool; when it is full far ends are told to retry",
+    )
+    confirm: Duration = Field(
+        default=0.4, description="how long the bus may take to confirm before the spool takes over"
+    )
+
+    @field_validator("confirm")
+    @classmethod
+    def _confirm_bounds(cls, value: float) -> float:
+        if not 0.01 <= value <= 0.8:
+            raise fault("must be between 10ms and 800ms", "far ends want an answer within a second")
+        return value
+
+    @field_validator("spool")
+    @classmethod
+    def _spool_bounds(cls, value: int) -> int:
+        if value < 1 << 20:
+            raise fault("must be at least 1MB", "256MB holds about 300,000 events")
+        return value
+
+
 def _comma_list(value: object) -> object:
     return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
 
@@ -201,6 +239,8 @@ class ProcessConfig(Strict):
         default=20.0, description="how long work in hand may finish after SIGTERM"
     )
     archive: ArchiveConfig = ArchiveConfig()
+    media: MediaConfig = MediaConfig()
+    hooks: HooksConfig = HooksConfig()
 
     @field_validator("roles")
     @classmethod

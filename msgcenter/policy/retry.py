@@ -24,6 +24,8 @@ class RetryRule:
     max_age_s: float = 24 * 3600.0
     on_unknown: Literal["never", "once"] = "never"
     unknown_wait_s: float = 90.0
+    longest_wait_s: float = BACKOFF[-1]
+    """Where the back-off stops growing; a far end that asks for more gets more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ def next_try(
     """
     if counts(retry) and envelope.tries + 1 >= rule.max_tries:
         return GiveUp("retries_exhausted", f"{envelope.tries + 1} tries, the last: {retry.detail}")
-    backoff = BACKOFF[min(envelope.tries, len(BACKOFF) - 1)]
+    backoff = min(BACKOFF[min(envelope.tries, len(BACKOFF) - 1)], rule.longest_wait_s)
     wait = max(retry.after, backoff * rng.uniform(0.8, 1.2))
     due = now_ms + wait * 1000
     if envelope.expires_at and due >= envelope.expires_at:

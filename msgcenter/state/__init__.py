@@ -246,6 +246,19 @@ class State(Protocol):
         stop using its names `ttl_s` after it *began* its last successful call."""
         ...
 
+    async def lock(self, name: str, owner: str, ttl_s: float) -> float:
+        """Take or renew `name` for `owner` (one word per holder): 0.0 = it is the owner's for `ttl_s` from when this call
+        *began*; else the seconds until its holder's time is over. `ttl_s` 0 lets it go, if it is the owner's."""
+        ...
+
+    async def memo(self, keys: Sequence[str]) -> list[bytes | None]:
+        """What was remembered under each key and is not over."""
+        ...
+
+    async def remember(self, key: str, value: bytes, ttl_s: float) -> None:
+        """Keep a small value (an access token, a far end's id) for `ttl_s` seconds, for every process; 0 forgets it."""
+        ...
+
     async def epoch(self) -> str:
         """A value written at first use and kept; a new one means that State was lost."""
         ...

@@ -117,6 +117,15 @@ class MemoryState:
         self._held[group, owner] = leases.held
         return leases
 
+    async def lock(self, name: str, owner: str, ttl_s: float) -> float:
+        return self._verbs.lock(name, owner, ttl_s)
+
+    async def memo(self, keys: Sequence[str]) -> list[bytes | None]:
+        return self._verbs.memo(keys)
+
+    async def remember(self, key: str, value: bytes, ttl_s: float) -> None:
+        self._verbs.remember(key, value, ttl_s)
+
     async def epoch(self) -> str:
         return self._verbs.epoch(base32(self._rng.getrandbits(80), 16))
 

@@ -382,6 +382,22 @@ class RedisState:
         self._held[group, owner] = held
         return Leases(held, members)
 
+    async def lock(self, name: str, owner: str, ttl_s: float) -> float:
+        [remaining_ms] = await self._one("lock", f"w:{name}", owner, _ms(ttl_s))
+        return float(remaining_ms) / 1000
+
+    async def memo(self, keys: Sequence[str]) -> list[bytes | None]:
+        calls = self._calls()
+        for position, name in enumerate(keys):
+            shard, key = self._named(f"x:{name}")
+            call = calls.at(shard)
+            call.add(position, call.key(key))
+        found = dict(await self._scripts.run("memo", calls))
+        return [_cell(found[n]) for n in range(len(keys))]
+
+    async def remember(self, key: str, value: bytes, ttl_s: float) -> None:
+        await self._one("remember", f"x:{key}", value, _ms(ttl_s))
+
     async def _one(self, script: str, name: str, *rest: object) -> list[Any]:
         calls = self._calls()
         shard, key = self._named(name)

@@ -184,6 +184,15 @@ class SqliteState:
         self._held[group, owner] = leases.held
         return leases
 
+    async def lock(self, name: str, owner: str, ttl_s: float) -> float:
+        return await self._run(lambda verbs: verbs.lock(name, owner, ttl_s))
+
+    async def memo(self, keys: Sequence[str]) -> list[bytes | None]:
+        return await self._run(lambda verbs: verbs.memo(keys))
+
+    async def remember(self, key: str, value: bytes, ttl_s: float) -> None:
+        await self._run(lambda verbs: verbs.remember(key, value, ttl_s))
+
     async def epoch(self) -> str:
         fresh = base32(self._rng.getrandbits(80), 16)
         return await self._run(lambda verbs: verbs.epoch(fresh))

@@ -301,6 +301,24 @@ class Verbs:
         self._cells.store("l:" + group, cells, max(ends, default=now))
         return Leases(frozenset(held), len(members))
 
+    def lock(self, name: str, owner: str, ttl_s: float) -> float:
+        now = self._cells.now_ms()
+        cells = self._cells.load("w:" + name)
+        by, until = cells.get("by", b"").decode(), int(cells.get("until", b"0"))
+        if until > now and by != owner:
+            return 0.0 if ttl_s <= 0 else (until - now) / 1000
+        ends = now + _ms(ttl_s)
+        held = {"by": owner.encode(), "until": _number(ends)}
+        self._cells.store("w:" + name, held if ttl_s > 0 else {}, ends)
+        return 0.0
+
+    def memo(self, keys: Sequence[str]) -> list[bytes | None]:
+        return [self._cells.load("x:" + key).get("v") for key in keys]
+
+    def remember(self, key: str, value: bytes, ttl_s: float) -> None:
+        cells = {"v": value} if ttl_s > 0 else {}
+        self._cells.store("x:" + key, cells, self._cells.now_ms() + _ms(ttl_s))
+
     def epoch(self, fresh: str) -> str:
         """The stored epoch; `fresh` becomes it when there is none."""
         cells = self._cells.load("epoch")

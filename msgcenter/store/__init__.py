@@ -294,6 +294,20 @@ class ApiKey:
 
 
 @dataclass(frozen=True, slots=True)
+class MediaRow:
+    """A file of the media store as `caller` brought it; "" = it came in by a channel. `id` follows from the content, so
+    the same file brought by two callers has two rows and one `id`."""
+
+    id: str
+    caller: str
+    name: str
+    mime: str
+    size: int
+    sha256: str
+    created_at: int
+
+
+@dataclass(frozen=True, slots=True)
 class AuditRow:
     """Who did what to what, when. `seq`: given by the store."""
 

@@ -35,7 +35,7 @@ from protocols.outcome import (
     Unknown,
     reason_of,
 )
-from protocols.payload import DeliveryReport, Notice
+from protocols.payload import DeliveryReport, Notice, Pull
 
 
 def clean(value: str) -> str:
@@ -210,8 +210,8 @@ def merged(records: Sequence[Record], policy: ContentPolicy) -> list[dict[str, A
     rows: dict[str, dict[str, Any]] = {}
     for item in records:
         envelope = item.envelope
-        # Reports and notices are not messages of anybody: they leave records only.
-        if not item.subject and isinstance(envelope.payload, DeliveryReport | Notice):
+        # Reports, notices and doorbells are not messages of anybody: they leave records only.
+        if not item.subject and isinstance(envelope.payload, DeliveryReport | Notice | Pull):
             continue
         row = rows.get(item.subject or envelope.id)
         if row is None:

@@ -198,6 +198,28 @@ api_key = Table(
     _ms("last_used_at"),
 )
 
+checkpoint = Table(
+    "checkpoint",
+    metadata,
+    _key("channel", primary=True),
+    _key("name", primary=True),
+    Column("value", Text, nullable=False),
+    _ms("at"),
+)
+
+media = Table(
+    "media",
+    metadata,
+    _key("id", primary=True),
+    _key("caller", primary=True),
+    Column("name", Text, nullable=False),
+    _key("mime"),
+    Column("size", BigInteger, nullable=False),
+    _key("sha256"),
+    _ms("created_at"),
+    Index(None, "created_at", "id"),
+)
+
 audit = Table(
     "audit",
     metadata,

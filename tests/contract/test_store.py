@@ -73,7 +73,7 @@ async def test_migrated_schema_is_the_metadata_and_quick(url: str) -> None:
     await store.migrate()
     assert time.monotonic() - started < 2.0
     at, needed = await store.revision()
-    assert at == needed == "0001"
+    assert at == needed == "0002"
     async with store._read() as connection:
         assert await connection.run_sync(migrate.differences) == []
     await store.migrate()  # again: nothing to do
@@ -94,7 +94,7 @@ async def test_processes_that_start_together_may_all_migrate(postgres_url: str) 
     for store in stores:
         await store.open()
     await asyncio.gather(*(store.migrate() for store in stores))
-    assert (await stores[0].revision())[0] == "0001"
+    assert (await stores[0].revision())[0] == "0002"
     for store in stores:
         await store.close()
 

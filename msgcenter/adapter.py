@@ -78,6 +78,11 @@ class Spec:
     recall: bool = False
     needs_account: bool = False
     """A sending identity of accounts.yaml is needed."""
+    groups: frozenset[str] = frozenset()
+    """Of create, update, dissolve: what it can do to groups. Commands arrive as payloads of the same name, always in the
+    order in which they were asked for. A repeat (same token) of CreateGroup must find the first group and answer its id as
+    `Sent.remote_ids[0]`, a repeat of UpdateGroup change nothing more, and a group that is gone count as dissolved: a command
+    whose outcome is unknown is handed over again, after `resolve` where that is offered."""
     receipt_wait_s: float = 72 * 3600.0
     """How long a receipt may take; after that `sent` is final."""
     limits: Mapping[str, str] = field(default_factory=dict)

@@ -332,19 +332,19 @@ class Verbs:
         kept: Hash = {}
         for count, span, part in limits:
             slot = now // part
-            taken = {}
+            taken: dict[int, int] = {}
             for field, value in cells.items():
                 of, _, at = field.partition(":")
                 if of == str(span) and int(at) >= slot - ALLOW_PARTS:
                     taken[int(at)] = int(value)
             over = sum(taken.values()) + 1 - count
-            for at in sorted(taken):
+            for oldest in sorted(taken):
                 if over <= 0:
                     break
-                over -= taken[at]
-                wait = max(wait, (at + ALLOW_PARTS + 1) * part - now)
+                over -= taken[oldest]
+                wait = max(wait, (oldest + ALLOW_PARTS + 1) * part - now)
             taken[slot] = taken.get(slot, 0) + 1
-            kept.update({f"{span}:{at}": _number(value) for at, value in taken.items()})
+            kept.update({f"{span}:{when}": _number(held) for when, held in taken.items()})
         if wait > 0:
             return wait / 1000
         longest = max((span + part for _, span, part in limits), default=0)

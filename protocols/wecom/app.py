@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from protocols.errors import Malformed
+from protocols.jsontext import write
 from protocols.wecom.bodies import APP_TYPES, APPCHAT_TYPES, Body, needed, present
-from protocols.wecom.jsontext import write
 from protocols.wecom.limits import at_most, between, user_ids
 
 EVERYONE = "@all"

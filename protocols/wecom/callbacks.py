@@ -14,12 +14,13 @@ import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias, get_args
 
+from protocols import jsontext
 from protocols.errors import Malformed
+from protocols.fields import as_text, flatten, load
 from protocols.wecom import customers as c
 from protocols.wecom import inbound as i
-from protocols.wecom import jsontext, xmltext
+from protocols.wecom import xmltext
 from protocols.wecom.envelopes import form_of
-from protocols.wecom.fields import as_text, flatten, load
 
 Inbound: TypeAlias = (
     i.TextMessage

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from protocols.wecom.fields import number, text, texts
+from protocols.fields import number, text, texts
 from protocols.wecom.inbound import Callback
 
 

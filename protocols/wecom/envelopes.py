@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from protocols.errors import Malformed
+from protocols.jsontext import parse as parse_json
 from protocols.wecom import xmltext
 from protocols.wecom.crypto import Crypt, Refused, Sealed
-from protocols.wecom.jsontext import parse as parse_json
 
 Form: TypeAlias = Literal["xml", "json"]
 

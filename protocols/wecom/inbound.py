@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from protocols.wecom.fields import many, number, real, text, texts
+from protocols.fields import many, number, real, text, texts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Requests of 微信客服: sending, sessions, pulling, accounts and servicers (docs 94670, 94677, 94669, 95122 and neighbours).
+"""Requests of 微信客服: sending, sessions, pulling, accounts and servicers (docs 94670, 94669, 96427, 96428, 95159).
 
 All builders raise Malformed naming field and limit. Sending is allowed in session states 0 and 1, five times after each message
 of the customer and within 48 h of it; the answer 0 is acceptance, a later `msg_send_fail` in sync_msg takes it back.
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from protocols.errors import Malformed
+from protocols.jsontext import write
 from protocols.wecom.bodies import Body, needed, present
-from protocols.wecom.jsontext import write
 from protocols.wecom.limits import at_most, between, user_ids
 
 _MSGID = re.compile(r"[0-9A-Za-z_-]{1,32}")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from protocols.wecom.fields import (
+from protocols.fields import (
     as_list,
     as_text,
     flag,

@@ -1,4 +1,4 @@
-"""Passive replies: the XML that may answer a member's message to an app within 5 s, before it is sealed (doc 90241)."""
+"""Passive replies: the XML that may answer a member's message to an app within 5 s, before it is sealed (doc 90930)."""
 
 from __future__ import annotations
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from protocols.errors import Malformed
+from protocols.jsontext import write
 from protocols.wecom.bodies import Article, needed, present, template_card
-from protocols.wecom.jsontext import write
 from protocols.wecom.limits import at_most, between
 
 CARD_TYPES = frozenset({"text_notice", "news_notice"})

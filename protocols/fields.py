@@ -47,13 +47,13 @@ def as_text(value: Any) -> str:
 
 
 def as_int(value: Any) -> int:
-    """A whole number, also from digits; anything else is 0."""
+    """A whole number of at most 63 bits, also from digits; anything else is 0."""
     if isinstance(value, int):
-        return int(value)
+        return int(value) if abs(value) < 1 << 63 else 0
     text = as_text(value).strip()
     digits = text.removeprefix("-")
     if digits.isascii() and digits.isdigit() and len(digits) <= _DIGITS:
-        return int(text)
+        return as_int(int(text))
     return 0
 
 

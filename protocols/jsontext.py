@@ -1,4 +1,4 @@
-"""JSON as WeCom reads and writes it: answers read under limits, requests written byte for byte the same every time."""
+"""JSON read under limits, and written byte for byte the same every time."""
 
 from __future__ import annotations
 

@@ -123,8 +123,7 @@ class Kf:
         found, invalid = [], []
         for external_userid in asked:
             customer = self._world.customers.get(external_userid)
-            talks = self._sessions_of(external_userid)
-            if customer is None or not any(self._sessions.consulting(talk) for talk in talks):
+            if customer is None or not self._sessions.consulted(external_userid):
                 invalid.append(external_userid)
                 continue
             row: dict[str, Any] = {
@@ -142,10 +141,6 @@ class Kf:
         if not found:
             raise Refused(95031)
         return {"customer_list": found, "invalid_external_userid": invalid}
-
-    def _sessions_of(self, external_userid: str) -> list[Conversation]:
-        accounts = list(self._log.accounts)
-        return [self._sessions.conversation(one, external_userid) for one in accounts]
 
     async def _qualification(self, call: Call) -> Answer:
         return {"wechat_channels_binding": True}

@@ -38,6 +38,7 @@ class Account:
     gone: int = 0
     msgids: set[str] = field(default_factory=set)
     mute: bool = False
+    granted: bool = True
     welcomed: dict[str, int] = field(default_factory=dict)
 
 
@@ -56,18 +57,20 @@ class KfLog:
         return {"kf/sync_msg": Endpoint("POST", self._sync, "kf")}
 
     def account(self, open_kfid: str) -> Account:
-        """Raises Refused (95000)."""
+        """Raises Refused: 95000, 48007."""
         found = self.accounts.get(open_kfid)
         if found is None:
             raise Refused(95000)
+        if not found.granted:
+            raise Refused(48007)
         return found
 
     def known(self, open_kfid: str) -> Account:
         """For orders. Raises ValueError."""
-        try:
-            return self.account(open_kfid)
-        except Refused as refused:
-            raise ValueError(f"{open_kfid}: {refused.text}") from None
+        found = self.accounts.get(open_kfid)
+        if found is None:
+            raise ValueError(f"no account {open_kfid}")
+        return found
 
     def append(
         self,
@@ -194,6 +197,26 @@ class KfLog:
         count = len(self._tokens)
         self._tokens.clear()
         return {"expired": count}
+
+    def kf_grant(
+        self, *, add: list[str] | None = None, remove: list[str] | None = None
+    ) -> dict[str, Any]:
+        """The admin lets apps manage these accounts, or takes that away (48007)."""
+        for granted, open_kfids in ((True, add or []), (False, remove or [])):
+            for open_kfid in open_kfids:
+                self.known(open_kfid).granted = granted
+        self._pusher.emit(
+            {
+                "ToUserName": self._world.corp,
+                "CreateTime": self._world.now(),
+                "MsgType": "event",
+                "Event": "kf_account_auth_change",
+                "AuthAddOpenKfId": add or [],
+                "AuthDelOpenKfId": remove or [],
+            },
+            ability="kf",
+        )
+        return {"accounts": {one.open_kfid: one.granted for one in self.accounts.values()}}
 
     def kf_mute(self, *, open_kfid: str, mute: bool = True) -> dict[str, Any]:
         """No doorbells for this account: what is written is only found by pulling."""

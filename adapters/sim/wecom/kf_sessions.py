@@ -82,6 +82,13 @@ class KfSessions:
         asked = conversation.asked_ms
         return asked > 0 and self._world.clock.now_ms() - asked < window
 
+    def consulted(self, external_userid: str) -> bool:
+        """Whether this customer wrote to any account within the last 48 h."""
+        return any(
+            talk.external_userid == external_userid and self.consulting(talk)
+            for talk in self._conversations.values()
+        )
+
     def asked(self, conversation: Conversation) -> None:
         """The customer wrote: the count begins anew, an ended session opens."""
         conversation.asked_ms, conversation.sent = self._world.clock.now_ms(), 0

@@ -170,7 +170,10 @@ class Messages:
         if len(tags) > 100:
             raise Refused(82003)
         world, audience = self._world, _Audience()
-        everybody = [m for u in list(world.members) if (m := world.visible(app, u)) is not None]
+        everybody: list[Member] = []
+        if users == ["@all"] or parties or tags:
+            seen = [world.visible(app, userid) for userid in list(world.members)]
+            everybody = [member for member in seen if member is not None]
         if users == ["@all"]:
             audience.members = everybody
             return audience

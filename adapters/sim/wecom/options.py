@@ -6,6 +6,9 @@ read a limit wrongly meets the right one.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict, Field
 
 
@@ -59,33 +62,60 @@ class Limits(BaseModel):
     transfer_wait: int = 86_400
     onjob_groups_day: int = 300
 
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        """Only what differs from the documents, so that --help stays readable."""
+        for name, value in super().__repr_args__():
+            if name is None or value != type(self).model_fields[name].default:
+                yield name, value
+
 
 class WeComOptions(BaseModel):
     """Options of `msgcenter sim wecom`."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
-    host: str = Field("127.0.0.1", description="address to listen on")
-    port: int = Field(0, ge=0, le=65535, description="0 picks a free one")
-    corp: str = Field("wwsandbox", description="corpid")
-    agent: int = Field(1_000_002, ge=0, description="agentid of the self-built app")
-    secret: str = Field("sandbox-secret", description="its secret")
-    callback: str = Field("", description="URL that gets the events; verified by echo on start")
-    callback_token: str = Field("sandbox-token", description="signing token of the callbacks")
-    aes_key: str = Field("", description="EncodingAESKey, 43 characters; empty makes one up")
-    archive_secret: str = Field("sandbox-archive", description="secret of the message archive")
-    members: int = Field(20, ge=1, description="staff0001 and so on, all in party 1")
-    customers: int = Field(20, ge=0, description="wm0001 and so on; wm000N belongs to staff000N")
-    seed: int = Field(1, description="seed of every random choice")
-    callback_timeout: float = Field(5.0, gt=0, description="seconds a callback may take")
-    callback_tries: int = Field(3, ge=1, description="times one callback is sent")
-    callback_pause: float = Field(0.5, ge=0, description="wait before sending one again")
-    echo_timeout: float = Field(1.0, gt=0, description="seconds an address may take to echo")
-    kf_short_pages: float = Field(0.0, ge=0, le=1, description="share of sync_msg pages cut short")
-    kf_empty_pages: float = Field(
-        0.0, ge=0, le=1, description="share of sync_msg pages that are empty but say has_more"
+    host: str = Field(default="127.0.0.1", description="address to listen on")
+    port: int = Field(default=0, ge=0, le=65535, description="0 picks a free one")
+    corp: str = Field(default="wwsandbox", description="corpid")
+    agent: int = Field(default=1_000_002, ge=0, description="agentid of the self-built app")
+    secret: str = Field(default="sandbox-secret", description="its secret")
+    callback: str = Field(
+        default="", description="URL that gets the events; verified by echo on start"
     )
-    welcome_delay: float = Field(0.0, ge=0, description="time a welcome message is under way")
-    kf_fail_delay: float = Field(0.2, ge=0, description="wait before a msg_send_fail appears")
-    kf_duplicate_errcode: int = Field(40058, description="answer to a msgid used before")
+    callback_token: str = Field(
+        default="sandbox-token", description="signing token of the callbacks"
+    )
+    aes_key: str = Field(
+        default="", description="EncodingAESKey, 43 characters; empty makes one up"
+    )
+    archive_secret: str = Field(
+        default="sandbox-archive", description="secret of the message archive"
+    )
+    members: int = Field(default=20, ge=1, description="staff0001 and so on, all in party 1")
+    customers: int = Field(
+        default=20, ge=0, description="wm0001 and so on; wm000N belongs to staff000N"
+    )
+    seed: int = Field(default=1, description="seed of every random choice")
+    callback_timeout: float = Field(default=5.0, gt=0, description="seconds a callback may take")
+    callback_tries: int = Field(default=3, ge=1, description="times one callback is sent")
+    callback_pause: float = Field(default=0.5, ge=0, description="wait before sending one again")
+    echo_timeout: float = Field(
+        default=1.0, gt=0, description="seconds an address may take to echo"
+    )
+    kf_short_pages: float = Field(
+        default=0.0, ge=0, le=1, description="share of sync_msg pages cut short"
+    )
+    kf_empty_pages: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="share of sync_msg pages that are empty but say has_more",
+    )
+    welcome_delay: float = Field(
+        default=0.0, ge=0, description="time a welcome message is under way"
+    )
+    kf_fail_delay: float = Field(
+        default=0.2, ge=0, description="wait before a msg_send_fail appears"
+    )
+    kf_duplicate_errcode: int = Field(default=40058, description="answer to a msgid used before")
     limits: Limits = Field(default_factory=Limits, description="counters by name, see Limits")

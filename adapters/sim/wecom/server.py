@@ -34,6 +34,7 @@ from msgcenter.simulator import Journal
 
 Order: TypeAlias = Callable[..., dict[str, Any] | Awaitable[dict[str, Any]]]
 
+_ECHO_PAUSE = 0.5
 _LARGEST = 64 * 1024 * 1024
 
 
@@ -98,9 +99,9 @@ class WeComSim:
     # --- the simulator contract ---
 
     async def start(self) -> None:
-        """Listen; a second start after `stop` takes the same port. With `callback` set, its address must echo.
+        """Listen; a second start after `stop` takes the same port. The address `callback` is saved as soon as it echoes.
 
-        Raises OSError when the port is taken, ValueError when the address does not echo.
+        Raises OSError when the port is taken.
         """
         app = web.Application(client_max_size=_LARGEST)
         app.router.add_route("*", "/cgi-bin/{name:.+}", self.gate.handle)
@@ -119,7 +120,7 @@ class WeComSim:
         self.world.base_url = self.url
         await self.pusher.start()
         if self.options.callback:
-            await self.pusher.callback_set(agentid=self.options.agent, url=self.options.callback)
+            self.world.spawn(self._save_callback())
 
     async def stop(self) -> None:
         """Close every socket; what is under way is given up."""
@@ -164,6 +165,17 @@ class WeComSim:
         if data is None:
             raise web.HTTPNotFound
         return web.Response(body=data, content_type="image/jpeg")
+
+    async def _save_callback(self) -> None:
+        """The one who listens may come up later than we do."""
+        while True:
+            try:
+                await self.pusher.callback_set(
+                    agentid=self.options.agent, url=self.options.callback
+                )
+                break
+            except ValueError:
+                await self.world.clock.sleep(_ECHO_PAUSE)
 
     # --- orders ---
 
@@ -211,6 +223,8 @@ class WeComSim:
             raise ValueError("no such member or trait")
         for name, value in traits.items():
             setattr(member, name, set(value) if name in {"parties", "tags"} else value)
+        if traits.get("resigned"):
+            member.resigned_at = self.world.now()
         return {"userid": member.userid}
 
 

@@ -61,12 +61,16 @@ class Transfers:
         fields = call.fields
         size = fields.number("page_size", 1000, 1, 1000)
         fields.values["limit"] = size
-        under_way = {(one.handover, one.external_userid) for one in self._all}
+        under_way = {
+            (one.handover, one.external_userid)
+            for one in self._all
+            if one.status in (WAITING, DONE)
+        }
         rows = [
             {
                 "handover_userid": one.userid,
                 "external_userid": one.external_userid,
-                "dimission_time": self._world.now(),
+                "dimission_time": member.resigned_at,
             }
             for one in self._world.relations.values()
             if (member := self._world.members.get(one.userid.lower())) is not None

@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
-from adapters.sim.wecom.jumps import JumpClock
+from adapters.sim.jumps import JumpClock
 from adapters.sim.wecom.options import WeComOptions
 from adapters.sim.wecom.windows import Windows
 from msgcenter.clock import Clock, Random, base32
@@ -29,6 +29,7 @@ class Member:
     contact: bool = True
     active: bool = True
     resigned: bool = False
+    resigned_at: int = 0
     native_welcome: bool = False
 
 
@@ -96,6 +97,8 @@ class World:
         self.members: dict[str, Member] = {}
         self.customers: dict[str, Customer] = {}
         self.relations: dict[tuple[str, str], Relation] = {}
+        self._of_customer: dict[str, dict[str, Relation]] = {}
+        self._of_member: dict[str, dict[str, Relation]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._serial = 0
         for number in range(1, options.members + 1):
@@ -173,16 +176,18 @@ class World:
         known = member.userid if member else userid
         relation = Relation(known, external_userid, self.now(), **traits)
         self.relations[known.lower(), external_userid] = relation
+        self._of_customer.setdefault(external_userid, {})[known.lower()] = relation
+        self._of_member.setdefault(known.lower(), {})[external_userid] = relation
         return relation
 
     def relation(self, userid: str, external_userid: str) -> Relation | None:
         return self.relations.get((userid.lower(), external_userid))
 
     def relations_of(self, external_userid: str) -> list[Relation]:
-        return [one for (_, ext), one in self.relations.items() if ext == external_userid]
+        return list(self._of_customer.get(external_userid, {}).values())
 
     def customers_of(self, userid: str) -> list[Relation]:
-        return [one for (user, _), one in self.relations.items() if user == userid.lower()]
+        return list(self._of_member.get(userid.lower(), {}).values())
 
     def visible(self, app: App, userid: str) -> Member | None:
         """The member, when the app's visible range has him."""

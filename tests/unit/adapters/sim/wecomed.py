@@ -34,7 +34,7 @@ class Api:
     def url(self, name: str) -> str:
         return f"{self.sim.url}/cgi-bin/{name}"
 
-    async def get(self, name: str, **query: str) -> dict[str, Any]:
+    async def get(self, name: str, /, **query: str) -> dict[str, Any]:
         token = {"access_token": self.token} if self.token and name != "gettoken" else {}
         async with self.session.get(self.url(name), params=token | query) as response:
             return await response.json(content_type=None)
@@ -46,7 +46,7 @@ class Api:
         ) as response:
             return await response.json(content_type=None)
 
-    async def code(self, name: str, **fields: Any) -> int:
+    async def code(self, name: str, /, **fields: Any) -> int:
         return int((await self.post(name, **fields))["errcode"])
 
     async def upload(
@@ -106,8 +106,9 @@ class Listener:
 async def running(
     limits: dict[str, int] | None = None, **options: Any
 ) -> AsyncIterator[tuple[WeComSim, Api]]:
-    """A started simulator and a client that has a token."""
+    """A started simulator and a client that has a token. It is noon (UTC+8), so that no day ends by accident."""
     sim = WeComSim(WeComOptions(limits=Limits(**(limits or {})), **options), Journal())
+    sim.world.clock.jump((4 * 3600 - sim.world.now()) % 86_400)
     await sim.start()
     try:
         async with aiohttp.ClientSession() as session:

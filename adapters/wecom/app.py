@@ -29,6 +29,8 @@ from msgcenter.adapter import (
     Unreachable,
 )
 from protocols.envelope import Envelope
+from protocols.fields import as_text
+from protocols.jsontext import parse
 from protocols.outcome import Outcome
 from protocols.payload import (
     Card,
@@ -44,8 +46,6 @@ from protocols.payload import (
 from protocols.wecom import answers
 from protocols.wecom import app as requests
 from protocols.wecom.crypto import Crypt
-from protocols.wecom.fields import as_text
-from protocols.wecom.jsontext import parse
 from protocols.wecom.limits import RATES, user_ids
 
 UPDATE = "update_template_card"

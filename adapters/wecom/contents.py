@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
 
 from msgcenter.adapter import Malformed
+from protocols.fields import as_text
+from protocols.jsontext import parse
 from protocols.payload import Card, Link, Markdown, Media, MiniProgram, Native, Payload, Text
 from protocols.wecom import bodies
 from protocols.wecom.bodies import Article, Body, PageArticle
-from protocols.wecom.fields import as_text
-from protocols.wecom.jsontext import parse
 
 FileKind: TypeAlias = Literal["image", "voice", "video", "file", "picture"]
 """What a file is uploaded as; a `picture` becomes a lasting URL."""

@@ -27,12 +27,12 @@ from msgcenter.adapter import (
 )
 from protocols.address import Address
 from protocols.envelope import Envelope
+from protocols.fields import as_text
+from protocols.jsontext import parse
 from protocols.outcome import Outcome
 from protocols.payload import Card, Happening, Link, Markdown, Media, Native, Payload, Text
 from protocols.wecom import answers, robot
 from protocols.wecom.bodies import Article
-from protocols.wecom.fields import as_text
-from protocols.wecom.jsontext import parse
 from protocols.wecom.limits import RATES, between
 
 _RATE = RATES["robot.minute"]

@@ -268,18 +268,25 @@ class _Work:
         as it was. A repeat that WeCom would not recognise any more is not made.
         """
         found: dict[int, str] = {}
-        now = self._port.clock.now_ms()
         for index in messages:
             envelope = self._batch[index].envelope
             if envelope.token_of < 0:
                 continue
-            if now - envelope.created_at > self._app.settings.duplicate_check_s * 1000:
+            if not await self._is_recognised(self._batch[index]):
                 self._set(index, Unknown("too late to repeat: WeCom would not recognise it"))
                 continue
             joined = await self._port.memo(_joined(self._batch[index].token))
             if joined:
                 found[index] = joined.decode()
         return found
+
+    async def _is_recognised(self, item: Dispatch) -> bool:
+        """Whether WeCom still knows the first try: it was noted when its answer was lost; where it could not be noted (our
+        process ended), it is not older than the message."""
+        age = self._port.clock.now_ms() - item.envelope.created_at
+        if age <= self._app.settings.duplicate_check_s * 1000:
+            return True
+        return await self._port.memo(_lost(item.token)) is not None
 
     async def _within_limits(self, messages: Sequence[int]) -> list[int]:
         """Those that may leave now; what follows in a conversation waits with the one that may not."""
@@ -329,6 +336,10 @@ class _Work:
         except Refusal as refusal:
             for index in indices:
                 self._set(index, refusal.outcome, refusal.unreachable)
+            if isinstance(refusal.outcome, Unknown):
+                ttl = float(self._app.settings.duplicate_check_s)
+                for index in indices:
+                    await self._port.remember(_lost(self._batch[index].token), b"1", ttl)
         except Malformed as error:
             for index in indices:
                 self._set(index, Rejected("message", str(error), "malformed"))
@@ -388,6 +399,10 @@ def _forgettable(need: Need) -> bool:
 
 def _joined(token: str) -> str:
     return f"joined:{token}"
+
+
+def _lost(token: str) -> str:
+    return f"lost:{token}"
 
 
 def _users(token: str) -> str:

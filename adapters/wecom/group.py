@@ -219,6 +219,8 @@ class WeComGroup(Adapter):
 
     async def _update(self, chat_id: str, update: UpdateGroup) -> Outcome:
         owner = user_of(update.owner)
+        if not (update.name or owner or update.add or update.remove):
+            return Sent((chat_id,), "nothing to change")
         if update.remove and not owner:
             chat = await self._chat(chat_id)
             gone = {user_of(member).lower() for member in update.remove}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import re
 from collections import OrderedDict
 from collections.abc import Iterable
 from functools import partial
@@ -30,6 +31,9 @@ _BOUNDS: dict[str, str] = {
     "picture": "media.kf.image",  # uploadimg takes 2 MB, as that one
 }
 WAIT_S = 60.0
+
+
+_UNSAFE = re.compile(r'[\x00-\x1f\x7f"\\/]')
 
 
 class Upload(Protocol):
@@ -120,7 +124,8 @@ class Uploads:
 
 def _form(data: bytes, file: MediaFile) -> aiohttp.FormData:
     """Made for every try, because a form can be sent once."""
-    form = aiohttp.FormData()
-    name = file.name or file.id
+    # Names stand in UTF-8 as they are: percent signs would be shown to the member.
+    form = aiohttp.FormData(quote_fields=False)
+    name = _UNSAFE.sub("_", file.name) or file.id
     form.add_field("media", io.BytesIO(data), filename=name, content_type=file.type)
     return form

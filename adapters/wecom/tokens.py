@@ -22,6 +22,7 @@ WAIT_S = 20.0
 SLOW_S = (60.0, 600.0)
 """Pause after a wrong secret, doubled from the first to the last: WeCom blocks an address that insists."""
 BUSY_S = 2.0
+INSIST_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,7 @@ class Tokens:
         self._pause_key = f"token-pause:{print_}"
         self._turn = f"token:{print_}"
         self._held: _Held | None = None
+        self._insisted: tuple[str, int] = ("", 0)
         self._fetching: asyncio.Task[None] | None = None
         self._pause: tuple[int, Retry] = (0, Retry("channel", ""))
         self._failures = 0
@@ -62,11 +64,9 @@ class Tokens:
         held = self._good(stale)
         if held is None:
             await asyncio.shield(self._fetch(stale))
-            held = self._good(stale)
+            held = self._held
             if held is None:
-                raise Refusal(
-                    Retry("channel", "WeCom: no fresh token yet", BUSY_S, "wecom_token"),
-                )
+                raise Refusal(Retry("channel", "WeCom: no token yet", BUSY_S, "wecom_token"))
         elif self._port.clock.now_ms() >= held.renew_ms:
             # In the background: whoever asks now has a good one.
             self._fetch(held.value).add_done_callback(self._renewed)
@@ -80,9 +80,13 @@ class Tokens:
             await asyncio.gather(task, return_exceptions=True)
 
     def _good(self, stale: str) -> _Held | None:
-        held = self._held
-        if held is None or held.value == stale or self._port.clock.now_ms() >= held.ends_ms:
+        held, now = self._held, self._port.clock.now_ms()
+        if held is None or now >= held.ends_ms:
             return None
+        if held.value == stale:
+            # WeCom may insist on a token that it refused: it is asked once, not by everybody who was refused.
+            value, until = self._insisted
+            return held if value == stale and now < until else None
         return held
 
     def _fetch(self, stale: str) -> asyncio.Task[None]:
@@ -109,6 +113,9 @@ class Tokens:
                 raise Refusal(Retry("channel", told, BUSY_S, "wecom_token"))
             await self._paused()
             await self._ask()
+            if self._held is not None and self._held.value == stale:
+                until = self._port.clock.now_ms() + round(INSIST_S * 1000)
+                self._insisted = stale, until
 
     async def _adopt(self, stale: str) -> None:
         """Take over what another process fetched."""

@@ -14,6 +14,7 @@ from adapters.sim.wecom.options import WeComOptions
 from adapters.sim.wecom.server import WeComSim
 from adapters.wecom import WeComApp, WeComGroup, WeComRobot
 from msgcenter.adapter import Adapter, Dispatch, Port, Request, Response, Secret
+from msgcenter.clock import Clock
 from msgcenter.rig import kept
 from msgcenter.simulator import Journal
 from protocols.address import Address
@@ -215,10 +216,10 @@ class WeComRobotRig:
 
 
 @asynccontextmanager
-async def simulated(**options: Any) -> AsyncIterator[WeComSim]:
+async def simulated(clock: Clock | None = None, **options: Any) -> AsyncIterator[WeComSim]:
     """A started platform with `MEMBERS` members."""
     given = {"members": MEMBERS, "callback_pause": 0.05} | options
-    far = WeComSim(WeComOptions.model_validate(given), Journal())
+    far = WeComSim(WeComOptions.model_validate(given), Journal(), clock)
     await far.start()
     try:
         yield far

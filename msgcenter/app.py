@@ -14,6 +14,7 @@ import aiohttp
 
 from msgcenter import pipelines
 from msgcenter.adapter import Account, Adapter, Spec, Subscriber
+from msgcenter.archive.reading import RecordFrames
 from msgcenter.archive.sinking import Burying, Quarantine, Sinking
 from msgcenter.backlog import Backlog
 from msgcenter.bus import Lane, Queue
@@ -36,7 +37,7 @@ from msgcenter.metrics import Metrics
 from msgcenter.ordered import Ordered
 from msgcenter.outlet import Outlet, to_bus
 from msgcenter.partitions import Partitions
-from msgcenter.parts import Parts
+from msgcenter.parts import Parts, patiently
 from msgcenter.policy.retry import RetryRule
 from msgcenter.port import ChannelPort, OnAccountState
 from msgcenter.schedule import Schedule
@@ -50,9 +51,10 @@ from protocols.envelope import Envelope, Record
 _INTERNAL = {
     "event": RetryRule(max_tries=60, max_age_s=5 * 86400.0),
     "inbound": RetryRule(max_tries=20, max_age_s=86400.0),
-    "receipt": RetryRule(max_tries=20, max_age_s=86400.0),
+    # A receipt says itself when to look again (stages/correlate.py), no back-off on top of it.
+    "receipt": RetryRule(max_tries=20, max_age_s=86400.0, backoff=(0.0,)),
     # A doorbell that is given up leaves what it announced unread: it is rung often, and as good as for ever.
-    "pull": RetryRule(max_tries=100_000, max_age_s=7 * 86400.0, longest_wait_s=10.0),
+    "pull": RetryRule(max_tries=100_000, max_age_s=7 * 86400.0, backoff=(1.0, 5.0, 10.0)),
     "command": RetryRule(max_tries=20, max_age_s=86400.0),
 }
 
@@ -100,6 +102,7 @@ class App:
         self.on_account_state: OnAccountState | None = None
         """Who hears how accounts are; none: it is logged."""
         self.channels: dict[str, Channel] = {}
+        self._in_flight: set[tuple[str, int, int]] = set()
         self._adapters = adapters
         self._specs: dict[str, Spec] = {
             kind: adapter.spec for kind, adapter in adapters.items() if hasattr(adapter, "spec")
@@ -193,7 +196,7 @@ class App:
     async def start(self) -> None:
         """Declare the topology, start the roles. Raises BusError when the queues cannot be declared."""
         config = self.live.current
-        await self._declare(config)
+        await patiently(lambda: self._declare(config), self.clock, self.log)
         self.live.prepare(self._declare)
         self.live.changed(self._channels_changed)
         self._http = aiohttp.ClientSession(
@@ -266,7 +269,13 @@ class App:
             partitions=self.partitions,
         )
 
-    def _worker(self, queue: Queue, handler: Handler, takes: Takes = "envelopes") -> Worker:
+    def _worker(
+        self,
+        queue: Queue,
+        handler: Handler,
+        takes: Takes = "envelopes",
+        shared: RecordFrames | None = None,
+    ) -> Worker:
         return Worker(
             self.parts.bus,
             queue,
@@ -276,6 +285,7 @@ class App:
             metrics=self.metrics,
             log=self.log,
             takes=takes,
+            shared=shared,
             max_frames=self._prefetch(queue.lane),
         )
 
@@ -348,6 +358,7 @@ class App:
         self._spawn("schedule", schedule.run(self._stop))
 
     def _start_archive(self) -> None:
+        shared = RecordFrames(len(self.sinks))
         for name, write in self.sinks.items():
             queues = {
                 q.name: q
@@ -360,7 +371,7 @@ class App:
                 queues: dict[str, Queue] = queues,
                 write: Callable[[Sequence[Record]], Awaitable[None]] = write,
             ) -> Any:
-                return self._worker(queues[queue], Sinking(write), "records").run(halt)
+                return self._worker(queues[queue], Sinking(write), "records", shared).run(halt)
 
             self._spawn_shared(f"sink:{name}", list(queues), work)
         dead = self._worker(Queue(DEAD), Burying(self.parts.store.add_dead), "records")
@@ -387,6 +398,7 @@ class App:
             log=self.log,
             owner=self.owner,
             sole=self.sole,
+            in_flight=self._in_flight,
             partitions=self.partitions,
             prefetch=self._prefetch,
             settle=self._settle,

@@ -42,6 +42,8 @@ class Core:
     owner: str
     sole: bool
     """No other process can exist: a claim that is not in flight here is abandoned."""
+    in_flight: set[tuple[str, int, int]]
+    """Passes (message, step, attempt) that any channel of this process has claimed and not yet concluded."""
     partitions: int
     prefetch: Callable[[Lane], int]
     settle: Callable[[str], Settle]
@@ -208,13 +210,16 @@ class Channel:
             delivered=self._delivered,
             owner=core.owner,
             sole=core.sole,
+            in_flight=core.in_flight,
             send_timeout_s=self.config.send_timeout,
             max_batch=self._turn,
             clock=core.clock,
             metrics=core.metrics,
             log=self._log,
         )
-        resolve = Resolve(self.adapter, core.state, core.sender)
+        resolve = Resolve(
+            self.adapter, core.state, core.sender, self.config.send_timeout, self._log
+        )
         stages = pipelines.channel(core.state, core.clock, self.adapter, resolve, deliver)
         passage = Passage(
             queue,

@@ -16,6 +16,7 @@ from typing import Protocol
 
 #: Crockford base32, lower case: sorts as the number does and has no look-alike letters.
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_PAIRS = [high + low for high in ALPHABET for low in ALPHABET]
 SHARDS = 64
 
 Random = random.Random
@@ -94,11 +95,9 @@ def system_random() -> Random:
 
 def base32(number: int, width: int) -> str:
     """`number` as exactly `width` Crockford base32 characters, most significant first (excess high bits dropped)."""
-    out = []
-    for _ in range(width):
-        out.append(ALPHABET[number & 31])
-        number >>= 5
-    return "".join(reversed(out))
+    if width % 2:
+        return base32(number >> 5, width - 1) + ALPHABET[number & 31]
+    return "".join([_PAIRS[number >> shift & 1023] for shift in range(5 * width - 10, -1, -10)])
 
 
 def shard_of(key: str) -> int:

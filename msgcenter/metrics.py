@@ -131,6 +131,20 @@ class Metrics:
             "spool_bytes", "Inbound events kept locally until the bus takes them again."
         )
 
+        self.spooled_total = self._counter(
+            "spooled_total", "Inbound events that the spool had to take in."
+        )
+
+        # Calls of far ends.
+        self.hooks_total = self._counter(
+            "hooks_total",
+            "Calls of far ends, by how they were answered: taken, refused, busy, late, failed.",
+            ("channel", "result"),
+        )
+        self.hook_duration_seconds = self._histogram(
+            "hook_duration_seconds", "Time to answer a call of a far end.", ("channel",), _SEND
+        )
+
         # Configuration and build.
         self.config_reload_total = self._counter(
             "config_reload_total",

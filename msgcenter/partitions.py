@@ -16,8 +16,10 @@ class Partitions:
     """Keeps `work(name, stop)` running for each name this process holds.
 
     A lease lives TTL_S and is renewed three times in that time. When State is away the work stops before the lease could
-    pass to another process. A name given up is first drained (its `stop` is set and awaited), so that two processes never
-    work the same conversation; until then it is kept renewed.
+    pass to another process. A name given up is first drained (its `stop` is set and awaited) and the next renewal, which
+    would free it, waits for that up to TTL_S / 3. A drain that takes longer than that (a far end that answers no sooner)
+    may overlap with the successor's first work: then the bus's single active consumer and the claims in State keep
+    messages from being sent twice.
     """
 
     def __init__(
@@ -47,16 +49,21 @@ class Partitions:
         renewed = self._clock.monotonic()
         try:
             while not stop.is_set():
+                asked = (
+                    self._clock.monotonic()
+                )  # the lease may run from here, however late the answer
                 try:
                     held = await self._held()
                 except StateError as error:
-                    if self._clock.monotonic() - renewed > TTL_S / 2:
+                    if self._running and self._clock.monotonic() - renewed > TTL_S / 2:
                         self._log.warning("leases_lost", error=str(error))
-                        await self._stop(list(self._running))
+                        await self._drain()
                 else:
-                    renewed = self._clock.monotonic()
+                    renewed = asked
                     self._adjust(held)
                 await _pause(stop, TTL_S / 3)
+                await self._handed_over()
+            await self._drain()
         except asyncio.CancelledError:
             for task, _ in self._running.values():
                 task.cancel()
@@ -65,7 +72,6 @@ class Partitions:
             )
             raise
         else:
-            await self._stop(list(self._running))
             try:
                 if not self._sole:
                     await self._state.lease(self._group, self._owner, [], TTL_S)
@@ -90,15 +96,26 @@ class Partitions:
                 stop = asyncio.Event()
                 self._running[name] = (asyncio.create_task(self._work(name, stop), name=name), stop)
 
-    async def _stop(self, names: Sequence[str]) -> None:
-        tasks = []
-        for name in names:
-            task, stop = self._running.pop(name)
+    async def _handed_over(self) -> None:
+        """State frees what was given up at the next renewal: see it drained by then, as long as the other leases allow."""
+        going = [task for task, stop in self._running.values() if stop.is_set()]
+        if going:
+            await asyncio.wait(going, timeout=TTL_S / 3)
+
+    async def _drain(self) -> None:
+        """Stop all work and wait for its end; meanwhile nobody else may begin it, so the leases are renewed, but no oftener
+        than must be: State frees a newcomer's share at the second renewal, drained or not."""
+        for _, stop in self._running.values():
             stop.set()
-            tasks.append(task)
-        for result in await asyncio.gather(*tasks, return_exceptions=True):
-            if isinstance(result, Exception):
-                self._log.error("worker_ended", error=repr(result))
+        pending = {task for task, _ in self._running.values()}
+        while pending:
+            _, pending = await asyncio.wait(pending, timeout=TTL_S / 2)
+            if pending:
+                try:
+                    await self._held()
+                except StateError as error:
+                    self._log.info("lease_not_renewed_in_drain", error=str(error))
+        self._adjust(frozenset())
 
 
 async def _pause(stop: asyncio.Event, seconds: float) -> None:

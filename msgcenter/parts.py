@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import fcntl
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
-from msgcenter.bus import Bus
+from msgcenter.bus import Bus, BusError
 from msgcenter.clock import Clock, Random
 from msgcenter.config import Config
-from msgcenter.state import State
+from msgcenter.state import State, StateError
+from msgcenter.store import StoreError
 from msgcenter.store.store import Store
+
+PATIENCE_S = 60.0
 
 
 @dataclass(slots=True)
@@ -49,56 +54,90 @@ def lock_folder(data: Path) -> IO[str]:
     return handle
 
 
-async def open_parts(config: Config, clock: Clock, rng: Random) -> Parts:
-    """Open bus, state and store as configured. Raises DataFolderBusy, BusError, StateError, StoreError."""
+async def open_parts(config: Config, clock: Clock, rng: Random, log: Any) -> Parts:
+    """Open bus, state and store as configured; servers that are away are waited for, a minute at most.
+
+    Raises DataFolderBusy at once, and BusError, StateError, StoreError after that minute; nothing is left open then.
+    """
     process = config.process
-    data = process.data
     kinds = (process.bus.kind, process.state.kind, process.store.kind)
-    lock = lock_folder(data) if "sqlite" in kinds else None
-    state: State
-    bus: Bus
+    lock = lock_folder(process.data) if "sqlite" in kinds else None
+    async with AsyncExitStack() as opened:
+        if lock is not None:
+            opened.callback(lock.close)
+        state = _state(config, clock)
+        opened.push_async_callback(state.close)
+        bus = _bus(config, clock, rng)
+        opened.push_async_callback(bus.close)
+        path = process.data / "store.db"
+        store = Store(
+            process.store.url.reveal() if process.store.url else f"sqlite:///{path.absolute()}",
+            clock,
+        )
+        opened.push_async_callback(store.close)
+        check = getattr(state, "check", None)
+        if check is not None:
+            await patiently(check, clock, log)
+        await patiently(store.open, clock, log)
+        await patiently(store.migrate, clock, log)
+        opened.pop_all()
+    return Parts(bus, state, store, lock)
+
+
+async def patiently(work: Callable[[], Awaitable[None]], clock: Clock, log: Any) -> None:
+    """Do it once the server behind it is there: a broker that restarts together with us is no reason to end.
+
+    Raises what `work` raises after PATIENCE_S.
+    """
+    until = clock.monotonic() + PATIENCE_S
+    wait = 0.2
+    while True:
+        try:
+            return await work()
+        except (BusError, StateError, StoreError) as error:
+            if clock.monotonic() + wait > until:
+                raise
+            log.warning("waiting_for_server", error=str(error), seconds=round(wait, 1))
+        await clock.sleep(wait)
+        wait = min(wait * 2, 5.0)
+
+
+def _state(config: Config, clock: Clock) -> State:
+    process = config.process
     match process.state.kind:
         case "redis":
             from msgcenter.state.redis import RedisState
 
             assert process.state.url is not None
-            state = RedisState(
+            return RedisState(
                 process.state.url.reveal(),
                 cluster=process.state.cluster,
                 prefix=process.state.prefix,
             )
-            await state.check()
         case "memory":
             from msgcenter.state.memory import MemoryState
 
-            state = MemoryState(clock)
+            return MemoryState(clock)
         case _:
             from msgcenter.state.sqlite import SqliteState
 
-            state = SqliteState(data / "state.db", clock)
-    match process.bus.kind:
-        case "rabbit":
-            from msgcenter.bus.rabbit import RabbitBus
+            return SqliteState(process.data / "state.db", clock)
 
-            assert process.bus.url is not None
-            bus = RabbitBus(
-                process.bus.url.reveal(),
-                clock,
-                rng,
-                prefix=process.bus.prefix,
-                publish_in_flight=process.bus.publish_in_flight,
-                publish_timeout=process.bus.publish_timeout,
-            )
-        case _:
-            from msgcenter.bus.sqlite import SqliteBus
 
-            bus = SqliteBus(data / "bus.db", clock)
-    url = (
-        process.store.url.reveal()
-        if process.store.url
-        else f"sqlite:///{(data / 'store.db').absolute()}"
-    )
-    store = Store(url, clock)
-    await store.open()
-    await store.migrate()
-    return Parts(bus, state, store, lock)
+def _bus(config: Config, clock: Clock, rng: Random) -> Bus:
+    process = config.process
+    if process.bus.kind == "rabbit":
+        from msgcenter.bus.rabbit import RabbitBus
+
+        assert process.bus.url is not None
+        return RabbitBus(
+            process.bus.url.reveal(),
+            clock,
+            rng,
+            prefix=process.bus.prefix,
+            publish_in_flight=process.bus.publish_in_flight,
+            publish_timeout=process.bus.publish_timeout,
+        )
+    from msgcenter.bus.sqlite import SqliteBus
+
+    return SqliteBus(process.data / "bus.db", clock)

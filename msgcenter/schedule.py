@@ -10,8 +10,10 @@ from msgcenter.bus.topology import INBOUND, SUBMIT, place
 from msgcenter.clock import Clock
 from msgcenter.settle import frames, publish_frames
 from msgcenter.store import DueRow, StoreError
+from msgcenter.worker import invalid_frames
 from protocols import wire
 from protocols.envelope import Envelope
+from protocols.errors import Malformed
 
 POLL_S = 0.5
 TAKE = 1000
@@ -57,11 +59,22 @@ class Schedule:
 
     async def _publish(self, rows: tuple[DueRow, ...]) -> None:
         groups: dict[Any, list[bytes]] = {}
+        bad: list[tuple[str, bytes]] = []
         for row in rows:
-            envelope = wire.open_sealed(row.body)
-            assert isinstance(envelope, Envelope)
+            try:
+                envelope = wire.open_sealed(row.body)
+                if not isinstance(envelope, Envelope):
+                    raise Malformed("a record among the due rows")
+            except Malformed as error:
+                self._log.error("unreadable_due_row", row=row.id, msg_id=row.message)
+                bad.append((str(error), row.body))
+                continue
             queue = place(INBOUND if envelope.inbound else SUBMIT, envelope, self._partitions)
             groups.setdefault(queue, []).append(row.body)
         await publish_frames(
-            self._bus, [f for queue, sealed in groups.items() for f in frames(queue, sealed)]
+            self._bus,
+            [
+                *(f for queue, sealed in groups.items() for f in frames(queue, sealed)),
+                *invalid_frames("due", bad, self._clock.now_ms()),
+            ],
         )

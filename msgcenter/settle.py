@@ -6,7 +6,7 @@ are published under the same ids. Everything here is derived from (envelope, out
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol, assert_never
@@ -102,22 +102,18 @@ class Settle:
         calls = [self._conclude_of(item.envelope, item.outcome) for item in items]  # type: ignore[arg-type]
         concluded = await self._patiently(calls)
         now = self._clock.now_ms()
+        fresh: Counter[tuple[str, str, str]] = Counter()
         for item, call, result in zip(items, calls, concluded, strict=True):
             if result.outcome != call.outcome:
                 # An earlier word on this pass stands (a zombie's late one never replaces it): what follows is its.
                 item.outcome = wire.open_outcome(result.outcome)
             item.record = self._record(item, result, now)
             if result.fresh:
-                self._count(item.envelope, item.outcome)  # type: ignore[arg-type]
-
-    def _count(self, envelope: Envelope, outcome: Outcome) -> None:
-        channel = envelope.channel or (
-            envelope.channels[envelope.step] if envelope.step < len(envelope.channels) else ""
-        )
-        name = type(outcome).__name__.lower()
-        self._metrics.messages_total.labels(channel, envelope.category, name).inc()
-        if isinstance(outcome, Unknown):
-            self._metrics.unknown_outcome_total.labels(channel).inc()
+                fresh[_labels(item.envelope, item.outcome)] += 1  # type: ignore[arg-type]
+        for (channel, category, outcome), count in fresh.items():
+            self._metrics.messages_total.labels(channel, category, outcome).inc(count)
+            if outcome == "unknown":
+                self._metrics.unknown_outcome_total.labels(channel).inc(count)
 
     async def _patiently(self, calls: Sequence[Conclude]) -> list[Concluded]:
         give_up = self._clock.monotonic() + _CONCLUDE_PATIENCE_S
@@ -213,6 +209,13 @@ class Settle:
             return envelope.again(counts=True, possibly_duplicate=True), rule.unknown_wait_s
         return None
 
+    def _token_of(self, envelope: Envelope) -> int:
+        """Whose token the next pass carries when this one did not send. An idempotent far end may still hold the first
+        try, so its token stays; a far end that was asked has said that it does not, and need not be asked again."""
+        spec = self._spec_of(envelope.channel)
+        asked = self.pipeline == "channel" and not (spec is not None and spec.idempotent)
+        return -1 if asked else envelope.token_of
+
     def _record(self, item: Item, result: Concluded, now: int) -> Record:
         envelope, outcome = item.envelope, item.outcome
         assert outcome is not None
@@ -264,13 +267,15 @@ class Settle:
                 if self.pipeline == "submit":
                     out.envelopes.append((out_topic(to[0]), replace(envelope, channel=to[0]), 0.0))
             case Held(until=until, rule=reason):
-                out.due.append(self._due_row(envelope.again(counts=False), until, reason))
+                held = envelope.again(counts=False, token_of=self._token_of(envelope))
+                out.due.append(self._due_row(held, until, reason))
             case Retry():
                 rule = self._rules(envelope.category)
                 verdict = next_try(rule, envelope, outcome, self._clock.now_ms(), self._rng)
                 # A stored Retry had budget when it was concluded; if time ran out since, the next pass will say so.
                 wait = outcome.after if isinstance(verdict, GiveUp) else verdict
-                self._again(envelope.again(counts=counts(outcome)), wait, out)
+                again = envelope.again(counts=counts(outcome), token_of=self._token_of(envelope))
+                self._again(again, wait, out)
             case Unknown():
                 resend = self._resend(envelope)
                 if resend is not None:
@@ -394,6 +399,13 @@ async def publish_frames(bus: Bus, out: Sequence[Frame]) -> None:
                 now[slot] = frame
         await bus.publish(list(now.values()))
         rest = later
+
+
+def _labels(envelope: Envelope, outcome: Outcome) -> tuple[str, str, str]:
+    """(channel, category, outcome) of `messages_total`; the kind asked for while no channel is chosen."""
+    kinds, step = envelope.channels, envelope.step
+    channel = envelope.channel or (kinds[step] if step < len(kinds) else "")
+    return channel, envelope.category, type(outcome).__name__.lower()
 
 
 def _marks(envelope: Envelope, evidence: Evidence, parts: int, at: int) -> tuple[Mark, ...]:

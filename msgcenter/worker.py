@@ -8,6 +8,7 @@ items are, and comes again otherwise.
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
@@ -15,8 +16,9 @@ from typing import Any, Literal, Protocol, TypeAlias
 import msgpack
 
 from msgcenter import pipeline
+from msgcenter.archive.reading import RecordFrames
 from msgcenter.archive.sink import SinkError
-from msgcenter.bus import Bus, BusError, Delivery, Queue, delay_tier
+from msgcenter.bus import Bus, BusError, Delivery, Frame, Queue, delay_tier
 from msgcenter.bus.topology import INVALID
 from msgcenter.clock import Clock, Random
 from msgcenter.metrics import Metrics
@@ -41,6 +43,7 @@ POISON_FROM = 20
 GIVE_BACK_AFTER_S = 60.0
 """How long a lease is kept while the far end is away; well under the broker's consumer timeout."""
 INVALID_KEPT = 64 * 1024
+EXCUSED_KEPT = 10_000
 
 
 @dataclass(slots=True)
@@ -49,6 +52,8 @@ class Leased:
     it holds envelopes and every item is done (settled, parked, moved)."""
 
     delivery: Delivery
+    number: int = 1
+    """Which delivery this is, not counting those that this process gave back in good order."""
     items: list[Item] = field(default_factory=list)
     records: list[Record] = field(default_factory=list)
     raw: list[bytes] = field(default_factory=list)
@@ -105,11 +110,14 @@ class Worker:
         log: Any,
         ready: Ready = always_ready,
         takes: Takes = "envelopes",
+        shared: RecordFrames | None = None,
         max_frames: int = 8,
         max_wait: float = 1.0,
     ) -> None:
+        """`shared`: what the workers of several sinks in this process read the same frames through."""
         self.queue = queue
         self._takes = takes
+        self._shared = shared
         self._bus = bus
         self._handler = handler
         self._clock = clock
@@ -119,6 +127,7 @@ class Worker:
         self._ready = ready
         self._max_frames = max_frames
         self._max_wait = max_wait
+        self._excused: OrderedDict[int, int] = OrderedDict()
 
     async def run(self, stop: asyncio.Event) -> None:
         failures = 0
@@ -153,6 +162,11 @@ class Worker:
                     seconds=round(wait, 2),
                 )
                 await self._clock.sleep(wait)
+            except Exception:  # noqa: BLE001 - the loop must outlive any message; the poison rules put the culprit aside
+                begun = False
+                failures += 1
+                self._log.exception("worker_failed")
+                await self._clock.sleep(min(0.1 * 2 ** min(failures, 6), 5.0))
         if fetching:
             try:
                 await self._bus.release(self.queue)
@@ -160,17 +174,36 @@ class Worker:
                 self._log.info("release_failed", error=str(error))
 
     async def _lease(self, lease: Any, stop: asyncio.Event) -> None:
-        leased = [await self._open(delivery) for delivery in lease.deliveries]
-        for one in leased:
-            await self._against_poison(one)
-        await self._handler(leased, stop)
+        try:
+            leased = [await self._open(delivery) for delivery in lease.deliveries]
+            for one in leased:
+                await self._against_poison(one)
+            await self._handler(leased, stop)
+        except TRANSIENT:
+            self._excuse(lease.deliveries)
+            raise
+        self._excuse([one.delivery for one in leased if not one.settled])
         done = [one.delivery for one in leased if one.settled]
         if done:
             await lease.ack(done)
 
+    def _excuse(self, given_back: Sequence[Delivery]) -> None:
+        """A frame that comes again because the far end or a part of ours was away is no suspect, however often it comes."""
+        for delivery in given_back:
+            frame = hash(delivery.body)
+            self._excused[frame] = self._excused.pop(frame, 0) + 1
+        while len(self._excused) > EXCUSED_KEPT:
+            self._excused.popitem(last=False)
+
     async def _open(self, delivery: Delivery) -> Leased:
         """Read a frame; what cannot be read goes to `invalid`, alone, and is counted."""
-        leased = Leased(delivery)
+        number = delivery.number
+        if number > 1:
+            number = max(1, number - self._excused.get(hash(delivery.body), 0))
+        leased = Leased(delivery, number)
+        if self._shared is not None and (known := self._shared.get(delivery.body)) is not None:
+            leased.records = list(known)
+            return leased
         bad: list[tuple[str, bytes]] = []
         try:
             sealed = wire.unpack_frame(delivery.body)
@@ -193,20 +226,18 @@ class Worker:
             else:
                 bad.append((f"{type(opened).__name__.lower()} on a queue of {self._takes}", data))
         if bad:
-            packed = [
-                msgpack.packb(
-                    [self.queue.name, reason, data[:INVALID_KEPT], len(data), self._clock.now_ms()]
-                )
-                for reason, data in bad
-            ]
-            await publish_frames(self._bus, frames(Queue(INVALID), packed))
+            await publish_frames(
+                self._bus, invalid_frames(self.queue.name, bad, self._clock.now_ms())
+            )
             self._metrics.invalid_frames_total.labels(self.queue.topic).inc(len(bad))
             self._log.error("unreadable", count=len(bad), reason=bad[0][0])
+        elif self._shared is not None:
+            self._shared.put(delivery.body, tuple(leased.records))
         return leased
 
     async def _against_poison(self, one: Leased) -> None:
         """A frame that keeps coming back may hold a message that kills the process: give each item a frame of its own."""
-        number = one.delivery.number
+        number = one.number
         if number >= SPLIT_FROM and len(one.items) > 1 and self.queue.lane != "conv":
             out = [
                 frame
@@ -224,6 +255,15 @@ class Worker:
                 f"delivered {number} times without being settled; it may crash its worker",
                 "poison",
             )
+
+
+def invalid_frames(source: str, bad: Sequence[tuple[str, bytes]], now_ms: int) -> list[Frame]:
+    """What could not be read, as frames for `invalid`: (why, octets), found in `source` (a queue's name)."""
+    packed = [
+        msgpack.packb([source, reason, data[:INVALID_KEPT], len(data), now_ms])
+        for reason, data in bad
+    ]
+    return frames(Queue(INVALID), packed)
 
 
 class Passage:
@@ -260,8 +300,8 @@ class Passage:
         return longest
 
     async def __call__(self, leased: Sequence[Leased], stop: asyncio.Event) -> None:
-        together = [i for one in leased if one.delivery.number < SINGLES_FROM for i in one.items]
-        alone = [i for one in leased if one.delivery.number >= SINGLES_FROM for i in one.items]
+        together = [i for one in leased if one.number < SINGLES_FROM for i in one.items]
+        alone = [i for one in leased if one.number >= SINGLES_FROM for i in one.items]
         await self._until_decided(together, stop, singles=False)
         await self._until_decided(alone, stop, singles=True)
 

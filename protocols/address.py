@@ -16,7 +16,7 @@ SCHEMES = frozenset(
 )
 MAX_VALUE = 256
 _VALUE = re.compile(r"[^\s\x00-\x1f\x7f]+")
-_E164 = re.compile(r"\+[1-9]\d{4,17}")
+_E164 = re.compile(r"\+[1-9][0-9]{4,17}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,17 +10,15 @@ from protocols.outcome import Outcome
 from protocols.payload import Payload
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_PAIRS = [high + low for high in _ALPHABET for low in _ALPHABET]
+_SHIFTS = range(120, -1, -10)
 
 
 def hashed(*parts: object) -> str:
-    """26 base32 characters (130 bits of SHA-256) of the parts, joined so that no two lists of parts collide."""
+    """26 base32 characters (130 bits of SHA-256) of the parts, joined by a unit separator, which no part should hold."""
     text = "\x1f".join(str(part) for part in parts)
     number = int.from_bytes(hashlib.sha256(text.encode()).digest()[:17], "big") >> 6
-    out = []
-    for _ in range(26):
-        out.append(_ALPHABET[number & 31])
-        number >>= 5
-    return "".join(reversed(out))
+    return "".join([_PAIRS[number >> shift & 1023] for shift in _SHIFTS])
 
 
 @dataclass(frozen=True, slots=True)

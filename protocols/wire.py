@@ -5,12 +5,14 @@ misspell; a newer release may append fields, an older one ignores what it does n
 followed by msgpack `[bin, bin, …]`: one bad apple is one bad item. Frames of each release are kept in
 tests/vectors/wire and must be readable for ever.
 
-Limits: 100 items and 1 MiB a frame, 256 KiB an item, no extension types, no NaN or infinity, no maps, depth 6.
+Limits: 100 items and 1 MiB a frame, 256 KiB an item, no extension types, no NaN or infinity, no maps, depth 6 (known fields
+nest as deep as 4 of these, a field of a newer release may nest 2 lists more).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import isfinite
 from typing import Any, NoReturn
 
 import msgpack
@@ -55,6 +57,8 @@ MAX_ITEMS = 100
 MAX_ITEM = 256 * 1024
 MAX_FRAME = 1024 * 1024
 MAX_DEPTH = 6
+_UNKNOWN_DEPTH = MAX_DEPTH - 4
+"""The deepest list of fields is a decision's: sealed item, record, decisions, decision."""
 
 Item = Envelope | Record
 Check = Callable[[Any], Any]
@@ -150,6 +154,8 @@ def _address(value: Any) -> Address:
     scheme, text = value[0], value[1]
     if type(scheme) is not str or scheme not in SCHEMES or type(text) is not str or not text:
         raise Malformed(f"address of unknown scheme {str(scheme)[:20]!r}")
+    if len(value) > 2:
+        _unknown(value[2:])
     return Address(scheme, text)
 
 
@@ -157,23 +163,57 @@ def _address_or_none(value: Any) -> Address | None:
     return None if value is None else _address(value)
 
 
+_SCALARS: dict[Check, type] = {_str: str, _int: int, _bool: bool}
+
+
+def _unknown(values: Sequence[Any], depth: int = _UNKNOWN_DEPTH) -> None:
+    """Fields of a newer release are not read, yet the limits of the format hold for them too."""
+    for value in values:
+        if type(value) is list:
+            if not depth:
+                raise Malformed(f"lists nested deeper than {MAX_DEPTH}")
+            _unknown(value, depth - 1)
+        elif type(value) is float and not isfinite(value):
+            raise Malformed(f"expected a finite number, got {value}")
+
+
 def _fields(name: str, make: Callable[..., Any], checks: Sequence[Check], required: int) -> Check:
-    """A check for a list of fields by position; `required` of them must be there, later ones have defaults."""
+    """A check for a list of fields by position; `required` of them must be there, later ones have defaults.
+
+    A list with every field is checked all scalars at once, by comparing types; only one that fails there, or is older or newer
+    than this release, is gone through field by field.
+    """
     count = len(checks)
+    names = tuple(make.__dataclass_fields__)  # type: ignore[attr-defined]
+    shape = [_SCALARS.get(field) for field in checks]
+    others = [(at, field) for at, field in enumerate(checks) if field not in _SCALARS]
 
     def check(value: Any) -> Any:
         if type(value) is not list:
             raise _wrong(name, value)
         if len(value) < required:
             raise Malformed(f"{name}: {len(value)} fields, at least {required} needed")
+        if len(value) > count:
+            try:
+                _unknown(value[count:])
+            except Malformed as error:
+                raise Malformed(f"{name}, a field of a newer release: {error}") from error
         try:
+            if len(value) == count:
+                fields = value.copy()
+                kinds: list[type | None] = list(map(type, value))
+                for at, field in others:
+                    fields[at] = field(value[at])
+                    kinds[at] = None
+                if kinds == shape:
+                    return make(*fields)
             return make(*[field(item) for field, item in zip(checks, value, strict=False)])
         except Malformed as error:
-            for number, (field, item) in enumerate(zip(checks[:count], value, strict=False)):
+            for field_name, field, item in zip(names, checks, value, strict=False):
                 try:
                     field(item)
                 except Malformed:
-                    raise Malformed(f"{name} field {number}: {error}") from error
+                    raise Malformed(f"{name}.{field_name}: {error}") from error
             raise
 
     return check
@@ -192,7 +232,13 @@ def _union(
         return [tags[cls], *[getattr(value, field) for field in names[cls]]]
 
     def from_wire(value: Any) -> Any:
-        if type(value) is not list or not value or value[0] not in checks:
+        # A list is no tag, and would not even hash.
+        if (
+            type(value) is not list
+            or not value
+            or type(value[0]) is not str
+            or value[0] not in checks
+        ):
             raise Malformed(f"{name}: unknown tag {str(value)[:40]!r}")
         return checks[value[0]](value[1:])
 

@@ -7,17 +7,18 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
+from msgcenter.api.content import PAYLOADS, AnyContent, files_of
 from msgcenter.api.models import MessageRequest
 from msgcenter.api.problems import Fault
 from msgcenter.api.recipient import read_recipient
 from msgcenter.api.strict import Invalid
 from msgcenter.api.terms import REPLY, Plan, Terms, Wish
 from msgcenter.clock import ALPHABET, Clock, IdFactory, base32, shard_of
-from msgcenter.store import MessageRow
+from msgcenter.media import suits
+from msgcenter.store import MediaRow, MessageRow
 from protocols.address import Address
 from protocols.envelope import Envelope
 from protocols.errors import Malformed
-from protocols.payload import Text
 
 DAY_MS = 86_400_000
 PAST_TOLERANCE_MS = DAY_MS
@@ -48,10 +49,11 @@ class Acceptor:
         *,
         trace: str = "",
         replies: Mapping[str, MessageRow] | None = None,
+        files: Mapping[str, MediaRow] | None = None,
         batch: tuple[str, int] | None = None,
     ) -> Envelope:
-        """`batch`: (batch id, index) makes the message's id follow from them, so that a repeat
-        makes the same ids.
+        """`files`: those of the request's files that the caller may use. `batch`: (batch id, index)
+        makes the message's id follow from them, so that a repeat makes the same ids.
 
         Raises Refused.
         """
@@ -67,12 +69,16 @@ class Acceptor:
             category = category or REPLY
             if row is not None:
                 order_key = order_key or row.order_key
+        content = request.content
+        _files_fit(content, files or {}, faults)
+        payload = content.payload()
         wish = Wish(
             to.scheme if to is not None else None,
             category,
             tuple(channels) if channels is not None else None,
             account,
-            Text,
+            type(payload),
+            content.type,
         )
         plan = terms.plan(wish)
         now = self._clock.now_ms()
@@ -89,7 +95,7 @@ class Acceptor:
             to=to,
             category=category or terms.caller.defaults.category or "",
             tier=plan.tier,
-            payload=Text(request.content.text),
+            payload=payload,
             created_at=now,
             person=person,
             account=plan.account,
@@ -116,6 +122,9 @@ class Acceptor:
             name: invalid.data.get(name) if name not in wrong else None
             for name in ("to", "category", "channels", "from", "reply_to")
         }
+        content = invalid.data.get("content")
+        kind = content.get("type") if isinstance(content, dict) else None
+        kind = kind if isinstance(kind, str) and kind in PAYLOADS else "text"
         extra: list[Fault] = []
         to = None
         if "to" not in wrong and fields["reply_to"] is None:
@@ -126,7 +135,8 @@ class Acceptor:
                 fields["category"],
                 tuple(fields["channels"]) if fields["channels"] is not None else None,
                 fields["from"],
-                Text,
+                PAYLOADS[kind],
+                kind,
             )
             plan = terms.plan(wish)
             if not isinstance(plan, Plan):
@@ -157,6 +167,15 @@ class Acceptor:
             faults.append(Fault("reply_to", "reply_unknown", request.reply_to or ""))
             return None, None, None
         return to, [channel.kind], row.account or None
+
+
+def _files_fit(content: AnyContent, files: Mapping[str, MediaRow], faults: list[Fault]) -> None:
+    for field, (media, kind) in files_of(content).items():
+        row = files.get(media)
+        if row is None:
+            faults.append(Fault(field, "media_unknown", media))
+        elif not suits(kind, row.mime):
+            faults.append(Fault(field, "media_kind", media, {"type": row.mime, "kind": kind}))
 
 
 def _recipient(text: str | None, faults: list[Fault]) -> Address | None:

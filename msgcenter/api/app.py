@@ -14,7 +14,9 @@ from msgcenter.api import (
     events,
     health,
     history,
+    hooks,
     keys,
+    media,
     messages,
     openapi,
     status,
@@ -29,12 +31,14 @@ from msgcenter.api.quota import Quotas
 from msgcenter.api.terms import TermsBook
 from msgcenter.api.waits import Waits
 from msgcenter.api.web import Route, endpoint, frame
+from msgcenter.media import Links
 from msgcenter.metrics import Metrics
 from msgcenter.state import Snapshot
 from msgcenter.status import Meta, derive, is_final
 
 ROUTES: tuple[Route, ...] = (
     *messages.ROUTES,
+    *media.ROUTES,
     *history.ROUTES,
     *events.ROUTES,
     *channels.ROUTES,
@@ -71,6 +75,7 @@ class Api:
             partitions=self.partitions,
             max_items=process.api.bundle,
         )
+        self.links = Links(deps.pepper)
         self.openapi = openapi.rendered(ROUTES, deps.version)
         self._counters: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
@@ -121,6 +126,8 @@ def build_app(deps: Deps) -> web.Application:
     app[API] = api
     for route in (*ROUTES, *openapi.PAGES):
         app.router.add_route(route.method, route.pattern, endpoint(api, route))
+    for route in hooks.HOOKS:
+        app.router.add_route(route.method, hooks.PATTERN, endpoint(api, route))
 
     async def running(_: web.Application) -> AsyncIterator[None]:
         yield

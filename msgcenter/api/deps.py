@@ -12,6 +12,8 @@ from msgcenter.adapter import Spec
 from msgcenter.bus import Bus, Queue
 from msgcenter.clock import Clock, IdFactory, Random
 from msgcenter.config import Config
+from msgcenter.hooks import Hooks
+from msgcenter.media import MediaStore
 from msgcenter.metrics import Metrics
 from msgcenter.state import State
 from msgcenter.store.store import Store
@@ -72,6 +74,7 @@ class Deps:
     metrics: Metrics
     specs: Mapping[str, Spec]
     pepper: bytes
+    media: MediaStore
     env: str = "live"
     version: str = "0.0.0"
     health: Callable[[], Mapping[str, ChannelHealth]] = _no_health
@@ -79,4 +82,5 @@ class Deps:
     pressure: Callable[[], str] = _no_pressure
     draining: Callable[[], bool] = _never
     queues: Callable[[], Sequence[Queue]] = _no_queues
+    hooks: Hooks | None = None
     log: Any = field(default_factory=lambda: log.get("api"))

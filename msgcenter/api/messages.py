@@ -10,6 +10,7 @@ from typing import Any
 from aiohttp import web
 
 from msgcenter.api.accept import Refused
+from msgcenter.api.content import files_of
 from msgcenter.api.history import MESSAGE_PROBLEMS, owned
 from msgcenter.api.models import BatchRequest, MessageRequest
 from msgcenter.api.problems import Fault, Problem, refused
@@ -24,7 +25,7 @@ from msgcenter.bus import Queue
 from msgcenter.bus.topology import SUBMIT, place
 from msgcenter.state import Suppression
 from msgcenter.status import derive
-from msgcenter.store import MessageRow, Traced
+from msgcenter.store import MediaRow, MessageRow, Traced
 from protocols.envelope import Envelope
 
 CANCELLED = "cancelled"
@@ -69,8 +70,11 @@ async def send(call: Call) -> web.Response:
     except Invalid as invalid:
         raise refused(api.acceptor.also_wrong(invalid, terms)) from invalid
     replies = await _replies(call, [request]) if request.reply_to else None
+    files = await _files(call, [request])
     try:
-        envelope = api.acceptor.envelope(request, terms, trace=call.trace, replies=replies)
+        envelope = api.acceptor.envelope(
+            request, terms, trace=call.trace, replies=replies, files=files
+        )
     except Refused as no:
         raise refused(no.faults) from no
     key = call.idempotency_key()
@@ -164,6 +168,14 @@ async def _replies(call: Call, requests: Iterable[MessageRequest]) -> dict[str, 
     return rows
 
 
+async def _files(call: Call, requests: Iterable[MessageRequest]) -> dict[str, MediaRow] | None:
+    """The files these requests name, as far as the caller may use them; None when they name none."""
+    named = [media for request in requests for media, _ in files_of(request.content).values()]
+    if not named:
+        return None
+    return await call.api.deps.media.visible(named, call.caller, all_=call.sees_all)
+
+
 # -- many ---------------------------------------------------------------------------------------
 
 
@@ -192,6 +204,7 @@ async def _batch(call: Call, items: Sequence[MessageRequest | Invalid], batch_id
     replies: Mapping[str, MessageRow] = {}
     if any(isinstance(item, MessageRequest) and item.reply_to for item in items):
         replies = await _replies(call, [i for i in items if isinstance(i, MessageRequest)])
+    files = await _files(call, [item for item in items if isinstance(item, MessageRequest)])
     results: list[bytes] = [b""] * len(items)
     envelopes: dict[int, Envelope] = {}
     make = api.acceptor.envelope
@@ -202,7 +215,9 @@ async def _batch(call: Call, items: Sequence[MessageRequest | Invalid], batch_id
             if isinstance(item, Invalid):
                 raise Refused(api.acceptor.also_wrong(item, terms, replies))
             batch = (batch_id, index) if batch_id else None
-            envelopes[index] = make(item, terms, trace=trace, replies=replies, batch=batch)
+            envelopes[index] = make(
+                item, terms, trace=trace, replies=replies, files=files, batch=batch
+            )
         except Refused as no:
             results[index] = _refused_item(call, index, no.faults, item)
     if envelopes:

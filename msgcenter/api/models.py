@@ -4,22 +4,18 @@ them."""
 from __future__ import annotations
 
 import re
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
-from pydantic_core import PydanticCustomError
+from pydantic import AwareDatetime, BeforeValidator, Field, WithJsonSchema
 
-MAX_TEXT_OCTETS = 64 * 1024
+from msgcenter.api.body import Body, wrong
+from msgcenter.api.content import Content
+
 MAX_BATCH = 1000
 LEAST_LIFE_S, MOST_LIFE_S = 1, 30 * 86400
 
 _DURATION = re.compile(r"(\d{1,9})(ms|s|m|h|d)?")
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, None: 1}
-
-
-def wrong(code: str, **facts: object) -> PydanticCustomError:
-    """A fault in our own words (texts.FIELD_CODES) from inside a validator."""
-    return PydanticCustomError("problem", "{code}", {"code": code, **facts})
 
 
 def _life(value: object) -> object:
@@ -32,17 +28,6 @@ def _life(value: object) -> object:
     if seconds is None or not LEAST_LIFE_S <= seconds <= MOST_LIFE_S:
         raise wrong("duration_invalid", least=f"{LEAST_LIFE_S}s", most="30d")
     return seconds
-
-
-def _octets(value: object) -> object:
-    if isinstance(value, str) and len(value) * 3 > MAX_TEXT_OCTETS:
-        try:
-            size = len(value.encode())
-        except UnicodeEncodeError as error:
-            raise wrong("invalid", why="lone surrogate") from error
-        if size > MAX_TEXT_OCTETS:
-            raise wrong("too_long", limit=f"{MAX_TEXT_OCTETS} octets")
-    return value
 
 
 Life = Annotated[
@@ -63,31 +48,7 @@ Label = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^\x00-\x1
 Word = Annotated[str, Field(min_length=1, max_length=64)]
 
 
-class Body(BaseModel):
-    """A request body: no unknown fields, no conversions beyond JSON's own types.
-
-    `__nested__` names the fields that hold further models; `strict.read_model` counts keys by it.
-    """
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, populate_by_name=False, allow_inf_nan=False
-    )
-    __nested__: ClassVar[tuple[str, ...]] = ()
-
-
 # -- requests -----------------------------------------------------------------------------------
-
-
-class TextContent(Body):
-    """Plain text."""
-
-    type: Literal["text"]
-    text: Annotated[str, BeforeValidator(_octets), Field(min_length=1)] = Field(
-        description="at most 64 KB in UTF-8; a long text goes out in as many parts as needed"
-    )
-
-
-Content = Annotated[TextContent, Field(description="what is said")]
 
 
 class MessageRequest(Body):
@@ -149,6 +110,12 @@ class ReplayManyRequest(Body):
     before: AwareDatetime | None = None
     limit: Annotated[int, Field(ge=1, le=10_000)] = 1000
     expires_in: Life | None = None
+
+
+class LinkRequest(Body):
+    """How long a link to a file is good."""
+
+    expires_in: Life | None = Field(None, description="at most 7d; default: 10m")
 
 
 class KeyRequest(Body):

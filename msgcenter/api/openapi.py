@@ -22,6 +22,7 @@ from msgcenter.api.web import Call, Route
 
 _REF = "#/components/schemas/{model}"
 _ALWAYS = ("internal",)
+_FILE = {"type": "string", "format": "binary"}
 _KEYED = ("key_missing", "key_invalid", "caller_disabled", "scope_missing", "store_unavailable")
 _WRITING = ("idempotency_busy", "idempotency_mismatch", "idempotency_key_invalid")
 _UI_FILES = {
@@ -111,6 +112,15 @@ def _operation(route: Route) -> dict[str, Any]:
         operation["requestBody"] = {
             "required": not route.body_optional,
             "content": {"application/json": {"schema": schema}},
+        }
+    elif route.upload:
+        part = {"type": "object", "properties": {"media": _FILE}, "required": ["media"]}
+        operation["requestBody"] = {
+            "required": True,
+            "content": {
+                kind: {"schema": part if kind.startswith("multipart/") else _FILE}
+                for kind in route.upload
+            },
         }
     if route.scope is None:
         operation["security"] = []

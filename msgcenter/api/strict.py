@@ -16,7 +16,8 @@ from typing import Any, TypeVar, cast
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from msgcenter.api.models import Body
+from msgcenter.api.body import Body
+from msgcenter.api.content import PAYLOADS
 from msgcenter.api.problems import Fault, Problem
 from msgcenter.config.problems import did_you_mean
 
@@ -122,7 +123,7 @@ def faults_of(error: ValidationError, model: type[BaseModel]) -> list[Fault]:
 def _fault(detail: ErrorDetails, model: type[BaseModel]) -> Fault:
     kind = detail["type"]
     loc = detail["loc"]
-    field = dotted(loc)
+    field = dotted(_untagged(loc))
     value = detail.get("input")
     facts: Mapping[str, Any] = detail.get("ctx") or {}
     if kind == "missing":
@@ -191,9 +192,27 @@ def _known(model: type[BaseModel], loc: Sequence[str | int]) -> list[str]:
     node: Mapping[str, Any] = schema
     for part in loc:
         node = _resolved(node, schema)
+        if tagged := _tagged(node).get(str(part)):
+            node = {"$ref": tagged}
+            continue
         properties = node.get("properties", {})
         node = node.get("items", {}) if isinstance(part, int) else properties.get(part, {})
     return list(_resolved(node, schema).get("properties", {}))
+
+
+def _tagged(node: Mapping[str, Any]) -> Mapping[str, str]:
+    """Tag -> schema of a union that is told apart by one."""
+    found: Mapping[str, str] = node.get("discriminator", {}).get("mapping", {})
+    return found
+
+
+def _untagged(loc: Sequence[str | int]) -> list[str | int]:
+    """Without the tags that pydantic puts behind the name of a tagged union: no field is called so in the JSON."""
+    return [
+        part
+        for number, part in enumerate(loc)
+        if not (number and loc[number - 1] == "content" and part in PAYLOADS)
+    ]
 
 
 def _resolved(node: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -203,7 +222,7 @@ def _resolved(node: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str
             node = cast(Mapping[str, Any], schema["$defs"][name])
             continue
         choices = node.get("anyOf") or node.get("oneOf")
-        if not choices:
+        if not choices or _tagged(node):
             return node
         node = next((choice for choice in choices if choice.get("type") != "null"), {})
     return node

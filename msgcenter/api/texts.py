@@ -54,6 +54,10 @@ CODES: dict[str, CodeText] = {
         "the body is larger than {limit} octets", "请求体超过 {limit} 字节",
         "split the batch, or send large content as media", "请拆分批次，或以媒体方式发送大内容",
     ),
+    "body_slow": CodeText(
+        408, "Body too slow", "请求体过慢",
+        "the body did not arrive within {limit}", "请求体未在 {limit} 内到达", "send it again", "请重新发送",
+    ),
     "content_type": CodeText(
         415, "Wrong content type", "内容类型不支持",
         "the content type is `{value}`", "内容类型为 `{value}`",
@@ -164,6 +168,39 @@ CODES: dict[str, CodeText] = {
         "the caller may send {rate} messages a second, {burst} at once", "该调用方每秒可发 {rate} 条，突发 {burst} 条",
         "try again after Retry-After seconds", "请在 Retry-After 秒后重试",
     ),
+    "media_too_large": CodeText(
+        413, "File too large", "文件过大",
+        "the file is larger than {limit} octets, the most for its kind", "文件超过该类型上限 {limit} 字节",
+        "send a smaller file", "请压缩或拆分文件",
+    ),
+    "media_refused": CodeText(
+        415, "File not taken", "文件不被接受",
+        "{why}", "文件不被接受：{why}",
+        "send a file of a known type, declared as what it is", "请上传受支持且类型声明一致的文件",
+    ),
+    "media_malformed": CodeText(
+        400, "Upload cannot be read", "上传内容无法读取",
+        "{why}", "上传内容无法读取：{why}",
+        "send the file as the body, or as one part with a file name of multipart/form-data",
+        "请以请求体直接上传，或使用 multipart/form-data 中带文件名的一个部分",
+    ),
+    "media_unavailable": CodeText(
+        503, "Media store away", "媒体存储不可用",
+        "the media store could not be read or written", "媒体存储无法读写",
+        "try again after Retry-After seconds", "请在 Retry-After 秒后重试",
+    ),
+    "range_unsatisfiable": CodeText(
+        416, "No such range", "范围无效",
+        "the file has {size} octets", "文件共 {size} 字节", "ask for a range within it", "请求范围须在文件之内",
+    ),
+    "link_invalid": CodeText(
+        403, "Not a link of ours", "链接无效",
+        "the signature of this link does not fit", "链接签名不符", "ask for a new link", "请重新获取链接",
+    ),
+    "link_expired": CodeText(
+        410, "Link over", "链接已过期",
+        "this link has ended", "链接已过期", "ask for a new link", "请重新获取链接",
+    ),
     "internal": CodeText(
         500, "Internal error", "内部错误",
         "something failed that should not; it is in the log under this trace_id", "发生内部错误，请凭 trace_id 查询日志",
@@ -265,6 +302,14 @@ FIELD_CODES: dict[str, FieldText] = {
     "cursor_invalid": FieldText(
         "is not a cursor of this list", "不是此列表的游标", "use next_cursor of an earlier answer, or leave it out",
         "请使用之前返回的 next_cursor，或省略",
+    ),
+    "media_unknown": FieldText(
+        "is not a file of this caller", "不是该调用方可用的文件",
+        "upload it first: POST /v1/media", "请先上传：POST /v1/media",
+    ),
+    "media_kind": FieldText(
+        "is {type} and cannot be sent as `{kind}`", "类型为 {type}，不能作为 `{kind}` 发送",
+        "choose a fitting kind, or `file`", "请选择相符的 kind，或使用 `file`",
     ),
     "caller_unknown": FieldText(
         "is not in callers.yaml", "不在 callers.yaml 中", "known callers: {known}", "已知调用方：{known}"

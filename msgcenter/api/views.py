@@ -38,6 +38,24 @@ class ProblemView(View):
     errors: list[FaultView] | None = None
 
 
+class MediaView(View):
+    """A file of the media store; `id` follows from its content."""
+
+    id: str = Field(examples=["med_0v1b2c3d4e5f6g7h8j9k0m1n2p"])
+    type: str = Field(description="MIME type, as recognised")
+    name: str
+    size: int = Field(description="octets")
+    sha256: str
+    created_at: str
+
+
+class MediaLinkView(View):
+    """A link to a file that needs no key."""
+
+    url: str = Field(description="path on this host")
+    expires_at: str
+
+
 class AcceptedView(View):
     """The message is durable; it will end in exactly one final status."""
 

@@ -17,11 +17,12 @@ from pydantic import BaseModel
 
 from msgcenter.api.accept import fingerprint
 from msgcenter.api.auth import Identity
-from msgcenter.api.models import Body
+from msgcenter.api.body import Body
 from msgcenter.api.problems import Fault, Language, Problem, language_of, refused
 from msgcenter.api.strict import Invalid, read_model
 from msgcenter.bus import BusBlocked, BusError
 from msgcenter.clock import Random
+from msgcenter.media import MediaError, MediaRefused, TooLarge
 from msgcenter.state import Accepted, Begin, StateError
 from msgcenter.store import BadCursor, StoreError
 
@@ -71,6 +72,8 @@ class Route:
     writes: bool = False
     problems: tuple[str, ...] = ()
     media: str = "application/json"
+    upload: tuple[str, ...] = ()
+    """Content types of a body that is a file rather than a model."""
 
     @property
     def pattern(self) -> str:
@@ -377,6 +380,12 @@ def as_problem(error: Exception, request: web.Request) -> Problem:
             return Problem("overloaded", retry_after=2, why="the bus takes nothing at present")
         case BusError():
             return Problem("bus_unavailable", retry_after=2)
+        case TooLarge(limit=limit):
+            return Problem("media_too_large", limit=limit)
+        case MediaRefused():
+            return Problem("media_refused", why=str(error))
+        case MediaError():
+            return Problem("media_unavailable", retry_after=2)
         case BadCursor():
             return refused([Fault("cursor", "cursor_invalid", request.query.get("cursor", ""))])
         case _:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import sys
 from pathlib import Path
@@ -64,7 +63,6 @@ def run(folder: Path | None, env: dict[str, str]) -> int:
     logs.setup(clock, level=settings.level, form=settings.format)
     process.log = logs.get("msgcenter")
     use_uvloop()
-    rare_collections()
     try:
         asyncio.run(process.run_until_signalled())
     except CANNOT_START as error:
@@ -80,10 +78,3 @@ def use_uvloop() -> None:
     except ImportError:
         return
     asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
-
-
-def rare_collections() -> None:
-    """The collector walks every live object each 700 allocations by default; a relay makes few cycles and many messages."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 50)

@@ -15,7 +15,8 @@ BACKOFF = (1.0, 5.0, 30.0, 120.0, 600.0, 1800.0, 3600.0, 7200.0)
 
 @dataclass(frozen=True, slots=True)
 class RetryRule:
-    """A category's budget. `max_tries` counts every pass that the far end answered with Retry; `max_age_s` from acceptance.
+    """A category's budget. `max_tries` counts every pass that the far end answered with Retry; `max_age_s` from acceptance,
+    or from `send_at` when that is later. `backoff`: seconds before the n-th further try, the last one repeats.
 
     `on_unknown`: `once` allows one resend after `unknown_wait_s` without a receipt, marked `possibly_duplicate`.
     """
@@ -24,8 +25,7 @@ class RetryRule:
     max_age_s: float = 24 * 3600.0
     on_unknown: Literal["never", "once"] = "never"
     unknown_wait_s: float = 90.0
-    longest_wait_s: float = BACKOFF[-1]
-    """Where the back-off stops growing; a far end that asks for more gets more."""
+    backoff: tuple[float, ...] = BACKOFF
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ def next_try(
     """
     if counts(retry) and envelope.tries + 1 >= rule.max_tries:
         return GiveUp("retries_exhausted", f"{envelope.tries + 1} tries, the last: {retry.detail}")
-    backoff = min(BACKOFF[min(envelope.tries, len(BACKOFF) - 1)], rule.longest_wait_s)
+    backoff = rule.backoff[min(envelope.tries, len(rule.backoff) - 1)]
     wait = max(retry.after, backoff * rng.uniform(0.8, 1.2))
     due = now_ms + wait * 1000
     if envelope.expires_at and due >= envelope.expires_at:
@@ -60,7 +60,7 @@ def next_try(
             "expired_in_retry",
             f"no time for another try before the expiry; the last: {retry.detail}",
         )
-    if due - envelope.created_at > rule.max_age_s * 1000:
+    if due - max(envelope.created_at, envelope.not_before) > rule.max_age_s * 1000:
         return GiveUp(
             "retries_exhausted", f"older than {rule.max_age_s:.0f} s, the last: {retry.detail}"
         )

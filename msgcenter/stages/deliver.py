@@ -20,7 +20,7 @@ from msgcenter.pipeline import Item
 from msgcenter.state import Admit, Admitted, State
 from protocols import wire
 from protocols.envelope import Decision, Envelope
-from protocols.outcome import Outcome, Sent, Suppressed, Unknown
+from protocols.outcome import Outcome, Suppressed, Unknown
 
 SKEW_S = 2.0
 """How much longer a claim stands than a send may take: the far end's side of a cancelled call may still be under way."""
@@ -53,6 +53,7 @@ class Deliver:
         delivered: Callable[[], None],
         owner: str,
         sole: bool,
+        in_flight: set[tuple[str, int, int]],
         send_timeout_s: float,
         max_batch: int,
         clock: Clock,
@@ -74,7 +75,7 @@ class Deliver:
         self._clock = clock
         self._metrics = metrics
         self._log = log
-        self._mine: set[tuple[str, int, int]] = set()
+        self._in_flight = in_flight
 
     async def __call__(self, items: Sequence[Item]) -> None:
         slices = [items[i : i + self._max_batch] for i in range(0, len(items), self._max_batch)]
@@ -106,15 +107,20 @@ class Deliver:
                     for item in items
                 ]
             )
-            go: list[Item] = []
-            for item, answer in zip(items, admitted, strict=True):
-                if answer.verdict == "go":
-                    go.append(item)
-                else:
-                    self._not_admitted(item, answer)
-            if go:
-                await self._hand_over(go)
-            await self._conclude(items)
+            go = [i for i, answer in zip(items, admitted, strict=True) if answer.verdict == "go"]
+            claimed = [_pass(item.envelope) for item in go]
+            # In flight until the outcome is stored: a second copy of a message, in another worker's hands, must not take
+            # its claim for an abandoned one.
+            self._in_flight.update(claimed)
+            try:
+                for item, answer in zip(items, admitted, strict=True):
+                    if answer.verdict != "go":
+                        self._not_admitted(item, answer)
+                if go:
+                    await self._hand_over(go)
+                await self._conclude(items)
+            finally:
+                self._in_flight.difference_update(claimed)
 
     def _not_admitted(self, item: Item, answer: Admitted) -> None:
         envelope = item.envelope
@@ -136,23 +142,18 @@ class Deliver:
 
     def _abandoned_here(self, envelope: Envelope) -> bool:
         """In the embedded set-up no other process exists: a claim that is not in flight here has nobody behind it."""
-        return self._sole and (envelope.id, envelope.step, envelope.attempt) not in self._mine
+        return self._sole and _pass(envelope) not in self._in_flight
 
     async def _hand_over(self, items: Sequence[Item]) -> None:
-        passes = [(i.envelope.id, i.envelope.step, i.envelope.attempt) for i in items]
-        self._mine.update(passes)
         started = self._clock.monotonic()
-        try:
-            batch = [
-                Dispatch(i.envelope, i.envelope.token(), self._sender(i.envelope.account))
-                for i in items
-            ]
-            outcomes = await self._deliver(batch)
-            if outcomes is None:
-                await self._state.release([item.envelope.key("channel") for item in items])
-                return
-        finally:
-            self._mine.difference_update(passes)
+        batch = [
+            Dispatch(i.envelope, i.envelope.token(), self._sender(i.envelope.account))
+            for i in items
+        ]
+        outcomes = await self._deliver(batch)
+        if outcomes is None:
+            await self._state.release([item.envelope.key("channel") for item in items])
+            return
         self._delivered()
         self._metrics.send_duration_seconds.labels(self._channel).observe(
             self._clock.monotonic() - started
@@ -181,15 +182,28 @@ class Deliver:
         return outcomes
 
 
+def _pass(envelope: Envelope) -> tuple[str, int, int]:
+    return (envelope.id, envelope.step, envelope.attempt)
+
+
 class Resolve:
     """resolve: before an unknown is sent again, ask: did a receipt come meanwhile, does the far end know the message?"""
 
     name = "resolve"
 
-    def __init__(self, adapter: Adapter, state: State, sender: Callable[[str], str]) -> None:
+    def __init__(
+        self,
+        adapter: Adapter,
+        state: State,
+        sender: Callable[[str], str],
+        timeout_s: float,
+        log: Any,
+    ) -> None:
         self._adapter = adapter
         self._state = state
         self._sender = sender
+        self._timeout = timeout_s
+        self._log = log
 
     async def __call__(self, items: Sequence[Item]) -> None:
         resends = [i for i in items if i.envelope.possibly_duplicate or i.envelope.token_of >= 0]
@@ -215,8 +229,8 @@ class Resolve:
         batch = [
             Dispatch(i.envelope, i.envelope.token(), self._sender(i.envelope.account)) for i in ask
         ]
-        for item, outcome in zip(ask, await self._adapter.resolve(batch), strict=True):
-            if isinstance(outcome, Sent) or not isinstance(outcome, Unknown):
+        for item, outcome in zip(ask, await self._ask(batch), strict=True):
+            if not isinstance(outcome, Unknown):
                 item.decide(
                     outcome,
                     Decision(
@@ -228,3 +242,21 @@ class Resolve:
                     outcome,
                     Decision(self.name, "asked", "unknown", "the far end does not know either"),
                 )
+
+    async def _ask(self, batch: Sequence[Dispatch]) -> Sequence[Outcome]:
+        """The far end's answers; a question that fails leaves the messages as unknown as they were."""
+        try:
+            async with asyncio.timeout(self._timeout):
+                outcomes = await self._adapter.resolve(batch)
+        except Unreachable as error:
+            why = f"the far end could not be asked: {error}"
+        except TimeoutError:
+            why = f"no answer to the question within {self._timeout:.0f} s"
+        except Exception as error:  # noqa: BLE001 - nothing was sent by asking, the messages stay unknown
+            self._log.exception("resolve_failed", batch=len(batch))
+            why = f"the question failed: {type(error).__name__}: {error}"
+        else:
+            if len(outcomes) == len(batch):
+                return outcomes
+            why = f"adapter gave {len(outcomes)} answers for {len(batch)} messages"
+        return [Unknown(why)] * len(batch)

@@ -16,6 +16,7 @@ from sqlalchemy import Row, Select, select, union_all, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from msgcenter.store import Event, EventPage, Logged
+from msgcenter.store.bulk import Bulk
 from msgcenter.store.database import Database, chunks, rows_of
 from msgcenter.store.rows import clean
 from msgcenter.store.tables import event, event_head
@@ -33,6 +34,8 @@ def _logged(row: Row[Any]) -> Logged:
 
 class Events(Database):
     """Append and read."""
+
+    _append: Bulk | None = None
 
     async def append_events(self, partition: int, events: Sequence[Event]) -> int:
         """Append those whose id is not in the log yet, in order; the partition's last position
@@ -52,6 +55,7 @@ class Events(Database):
             for item in batches[partition]:
                 unique.setdefault(item.id, item)
                 place.setdefault(item.id, partition)
+        append = self._append = self._append or Bulk(event, self.is_sqlite)
         make_heads = self._insert(event_head).on_conflict_do_nothing()
         blank = [{"partition": partition, "position": 0} for partition in sorted(batches)]
         lock = (
@@ -79,7 +83,7 @@ class Events(Database):
                 partition = place[row["id"]]
                 heads[partition] += 1
                 row["partition"], row["position"] = partition, heads[partition]
-            await connection.execute(event.insert(), rows)
+            await connection.execute(append.insert, append.parameters(rows))
             for partition in sorted({place[item.id] for item in new}):
                 await connection.execute(
                     update(event_head)

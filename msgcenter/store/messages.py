@@ -10,6 +10,7 @@ from sqlalchemy import Row, Select, case, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from msgcenter.store import ContentPolicy, MessageFilter, MessageRow, Page, RecordRow, Traced
+from msgcenter.store.bulk import Bulk
 from msgcenter.store.cursors import decode_place, encode_place
 from msgcenter.store.database import Database, wanted
 from msgcenter.store.rows import (
@@ -32,39 +33,51 @@ _RECORD = tuple(record.c)
 class Messages(Database):
     """Write records, read messages."""
 
+    _archive: tuple[Bulk, Bulk] | None = None
+
     async def write_records(self, records: Sequence[Record], policy: ContentPolicy) -> None:
         """Store records and bring their messages up to date, in one transaction; repeats and late
         ones do no harm."""
         if not records:
             return
-        insert_records = self._insert(record).on_conflict_do_nothing()
+        records_in, messages_in = self._archive_statements()
         record_rows = [record_row(item) for item in records]
         message_rows = merged(records, policy)
-        upsert = self._insert(message)
-        new = upsert.excluded
-        newer_status = new.status_order > message.c.status_order
-        newer_envelope = new.envelope_order > message.c.envelope_order
-        later = new.updated_at > message.c.updated_at
-        changes = {
-            name: case((newer_status, new[name]), else_=message.c[name]) for name in STATUS_COLUMNS
-        }
-        changes |= {
-            name: case((newer_envelope, new[name]), else_=message.c[name])
-            for name in ENVELOPE_COLUMNS
-        }
-        changes["updated_at"] = case((later, new.updated_at), else_=message.c.updated_at)
-        upsert = upsert.on_conflict_do_update(
-            index_elements=[message.c.id],
-            set_=changes,
-            where=or_(newer_status, newer_envelope, later),
-        )
 
         async def work(connection: AsyncConnection) -> None:
             if message_rows:
-                await connection.execute(upsert, message_rows)
-            await connection.execute(insert_records, record_rows)
+                await connection.execute(messages_in.insert, messages_in.parameters(message_rows))
+            await connection.execute(records_in.insert, records_in.parameters(record_rows))
 
         await self._write(work)
+
+    def _archive_statements(self) -> tuple[Bulk, Bulk]:
+        """(records, messages), built at first use."""
+        if self._archive is None:
+            records_in = Bulk(record, self.is_sqlite)
+            records_in.insert = records_in.insert.on_conflict_do_nothing()
+            messages_in = Bulk(message, self.is_sqlite)
+            upsert = messages_in.insert
+            new = upsert.excluded
+            newer_status = new.status_order > message.c.status_order
+            newer_envelope = new.envelope_order > message.c.envelope_order
+            later = new.updated_at > message.c.updated_at
+            changes = {
+                name: case((newer_status, new[name]), else_=message.c[name])
+                for name in STATUS_COLUMNS
+            }
+            changes |= {
+                name: case((newer_envelope, new[name]), else_=message.c[name])
+                for name in ENVELOPE_COLUMNS
+            }
+            changes["updated_at"] = case((later, new.updated_at), else_=message.c.updated_at)
+            messages_in.insert = upsert.on_conflict_do_update(
+                index_elements=[message.c.id],
+                set_=changes,
+                where=or_(newer_status, newer_envelope, later),
+            )
+            self._archive = (records_in, messages_in)
+        return self._archive
 
     async def message(self, message_id: str) -> Traced | None:
         """One message with its trace; None when unknown."""

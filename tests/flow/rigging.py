@@ -142,7 +142,7 @@ async def running(
     config = load(folder, settings_models={"devnull": adapter.Settings}, env=env or {}, clock=clock)
     metrics = Metrics(CollectorRegistry())
     log = structlog.get_logger()
-    parts = await open_parts(config, clock, rng)
+    parts = await open_parts(config, clock, rng, log)
     live = live_config(
         config,
         settings_models={"devnull": adapter.Settings},

@@ -22,6 +22,7 @@ from msgcenter.api.keys import create_key
 from msgcenter.bus import BusError, Delivery, Depth, Frame, Lease, Queue
 from msgcenter.clock import IdFactory, SystemClock
 from msgcenter.config import Config, load
+from msgcenter.media import MediaStore
 from msgcenter.metrics import Metrics
 from msgcenter.state.memory import MemoryState
 from msgcenter.store.store import Store
@@ -199,6 +200,7 @@ class Parts:
             metrics=Metrics(CollectorRegistry(), "0.0.1"),
             specs=SPECS,
             pepper=PEPPER,
+            media=MediaStore(self.folder / "media", self.store, self.clock),
             env="test",
             version="0.0.1",
             pressure=lambda: self.pressure,

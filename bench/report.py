@@ -1,0 +1,157 @@
+"""What a bench prints and writes: runs, their ratios as `--json` holds them, and the tables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from statistics import median
+
+from rich.console import Console
+from rich.table import Table
+
+RATIOS = ("single", "batch", "p50_one_client", "drain")
+TARGETS = {
+    "single": (2.5, "at least"),
+    "batch": (8.0, "at least"),
+    "p50_one_client": (1.3, "at most"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One measurement of one side. `rate`: messages/s from first POST to everything archived; `sent_rate`: to the last one at
+    the far end; `cpu`: CPU-µs per message by process; `p50`, `p99`: milliseconds of a POST, 0 where nothing was posted."""
+
+    scenario: str
+    side: str
+    messages: int
+    seconds: float
+    rate: float
+    sent_rate: float = 0.0
+    p50: float = 0.0
+    p99: float = 0.0
+    refused: int = 0
+    cpu: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def cpu_us(self) -> float:
+        """CPU-µs per message of all processes but the load generator and the far end."""
+        return sum(v for name, v in self.cpu.items() if name not in ("load", "far end"))
+
+
+def _of(runs: Sequence[Run], scenario: str, side: str) -> list[Run]:
+    return [run for run in runs if run.scenario == scenario and run.side == side]
+
+
+def ratios(runs: Sequence[Run]) -> dict[str, float | None]:
+    """Product to baseline: medians of the rate, for `p50_one_client` of the p50; None where one of the two was not measured."""
+    out: dict[str, float | None] = {}
+    for name in RATIOS:
+        baseline = "bare" if name == "drain" else "naive"
+        ours, theirs = _of(runs, name, "product"), _of(runs, name, baseline)
+        if not ours or not theirs:
+            out[name] = None
+        elif name == "p50_one_client":
+            out[name] = round(median(r.p50 for r in ours) / median(r.p50 for r in theirs), 3)
+        else:
+            out[name] = round(median(r.rate for r in ours) / median(r.rate for r in theirs), 3)
+    return out
+
+
+def more(runs: Sequence[Run]) -> dict[str, float]:
+    """Product to baseline in CPU-µs per message (`cpu_…`, noise harms it least) and in messages/s up to the far end (`sent_…`)."""
+    out: dict[str, float] = {}
+    for name in RATIOS:
+        ours, theirs = _of(runs, name, "product"), _of(runs, name, "naive")
+        if not ours or not theirs or name == "p50_one_client":
+            continue
+        cpu = median(r.cpu_us for r in theirs)
+        sent = median(r.sent_rate for r in theirs)
+        out[f"cpu_{name}"] = round(median(r.cpu_us for r in ours) / cpu, 3)
+        out[f"sent_{name}"] = round(median(r.sent_rate for r in ours) / sent, 3)
+    return out
+
+
+def as_json(runs: Sequence[Run]) -> dict[str, object]:
+    """`{"ratios": {…}, "more": {…}, "runs": […]}`; each run also says its `cpu_us`."""
+    return {
+        "ratios": ratios(runs),
+        "more": more(runs),
+        "runs": [{**asdict(r), "cpu_us": r.cpu_us} for r in runs],
+    }
+
+
+def write_json(path: Path, runs: Sequence[Run]) -> None:
+    """Into the file, together with the ratios and runs of the other bench that it may hold already."""
+    before: list[Run] = []
+    measured = {run.scenario for run in runs}
+    if path.exists():
+        for kept in json.loads(path.read_text())["runs"]:
+            kept.pop("cpu_us")
+            if kept["scenario"] not in measured:
+                before.append(Run(**kept))
+    path.write_text(json.dumps(as_json([*before, *runs]), indent=1) + "\n")
+
+
+def show(console: Console, runs: Sequence[Run]) -> None:
+    """A row per run, CPU by process, then the ratios."""
+    table = Table(title="runs")
+    for column in (
+        "scenario",
+        "side",
+        "messages",
+        "msg/s",
+        "sent/s",
+        "p50 ms",
+        "p99 ms",
+        "CPU µs/msg",
+    ):
+        table.add_column(column, justify="left" if column in ("scenario", "side") else "right")
+    for run in runs:
+        table.add_row(
+            run.scenario,
+            run.side,
+            str(run.messages),
+            f"{run.rate:,.0f}",
+            f"{run.sent_rate:,.0f}" if run.sent_rate else "",
+            f"{run.p50:.2f}" if run.p50 else "",
+            f"{run.p99:.2f}" if run.p99 else "",
+            f"{run.cpu_us:,.0f}",
+        )
+    console.print(table)
+    console.print(_cpu_table(runs))
+    table = Table(title="ratios, product to baseline (medians)")
+    for column in ("scenario", "ratio", "target"):
+        table.add_column(column, justify="left" if column == "scenario" else "right")
+    for name, ratio in ratios(runs).items():
+        if ratio is not None:
+            table.add_row(name, f"{ratio:.2f}", _verdict(name, ratio))
+    for name, ratio in more(runs).items():
+        table.add_row(name, f"{ratio:.2f}", "")
+    console.print(table)
+
+
+def _cpu_table(runs: Sequence[Run]) -> Table:
+    """Medians over the runs of one scenario and side."""
+    table = Table(title="CPU-µs per message by process (medians)")
+    pairs = dict.fromkeys((run.scenario, run.side) for run in runs)
+    table.add_column("process")
+    for scenario, side in pairs:
+        table.add_column(f"{scenario}\n{side}", justify="right")
+    for name in dict.fromkeys(name for run in runs for name in run.cpu):
+        cells = []
+        for scenario, side in pairs:
+            values = [r.cpu[name] for r in _of(runs, scenario, side) if name in r.cpu]
+            cells.append(f"{median(values):,.0f}" if values else "")
+        table.add_row(name, *cells)
+    return table
+
+
+def _verdict(name: str, ratio: float) -> str:
+    if name not in TARGETS:
+        return ""
+    bound, word = TARGETS[name]
+    met = ratio >= bound if word == "at least" else ratio <= bound
+    return f"{word} {bound:g}: {'met' if met else 'MISSED'}"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import aiohttp
@@ -36,6 +36,20 @@ class Refusal(Exception):
         self.errcode = errcode
         self.unreachable = unreachable
         self.answer = answer
+
+
+@contextmanager
+def nothing_left(what: str) -> Iterator[None]:
+    """For what is done before a message leaves: whatever goes wrong in the block (our shared memory is away), the message
+    is still here, so it is a Refusal that asks for another try.
+    """
+    try:
+        yield
+    except (Refusal, Malformed):
+        raise
+    except Exception as error:
+        told = f"{what}: {type(error).__name__}"
+        raise Refusal(Retry("channel", told, 1.0, "not_ready")) from error
 
 
 class Http:

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from adapters.wecom.api import WeComApi
-from adapters.wecom.calls import Refusal
+from adapters.wecom.calls import Refusal, nothing_left
 from adapters.wecom.contents import Need, body_of, checked, needs
 from adapters.wecom.media import FormMaker, Uploads
 from adapters.wecom.sending import of_account
@@ -227,8 +227,7 @@ class WeComGroup(Adapter):
             if chat.owner.lower() in gone:
                 left = [user for user in chat.users if user.lower() not in gone]
                 owner = next(iter([*left, *map(user_of, update.add)]), "")
-        await self.api.post("appchat/update", _change(chat_id, update, owner))
-        await self.port.remember(_members_key(chat_id), b"", 0.0)
+        await self._change(chat_id, _change(chat_id, update, owner))
         return Sent((chat_id,))
 
     async def _close(self, chat_id: str) -> Outcome:
@@ -244,9 +243,14 @@ class WeComGroup(Adapter):
         body = requests.appchat_update(
             chat_id, name=name, remove=[user for user in chat.users if user.lower() not in kept]
         )
-        await self.api.post("appchat/update", body)
-        await self.port.remember(_members_key(chat_id), b"", 0.0)
+        await self._change(chat_id, body)
         return Sent((chat_id,), "closed: two members are left, WeCom has no call that ends a group")
+
+    async def _change(self, chat_id: str, body: bytes) -> None:
+        # Before the call, so that what was done is not called unknown because our own memory is away.
+        with nothing_left("members"):
+            await self.port.remember(_members_key(chat_id), b"", 0.0)
+        await self.api.post("appchat/update", body)
 
     def _is_closed(self, chat: answers.Chat) -> bool:
         return chat.name.startswith(self.settings.closed_prefix) and len(chat.users) <= 2
@@ -270,14 +274,15 @@ class WeComGroup(Adapter):
         wanted = needs(payload)
         files = await self.uploads.media_ids(wanted)
         began = self.port.clock.monotonic()
-        members = [f"member:{user.lower()}" for user in await self._members(chat_id)]
-        wait = max(await self.port.allow(members, self._limits), default=0.0)
+        with nothing_left("limits of members"):
+            members = [f"member:{user.lower()}" for user in await self._members(chat_id)]
+            wait = max(await self.port.allow(members, self._limits), default=0.0)
         if wait > 0:
             told = "a member has as many group messages as WeCom delivers; it would drop this one"
             return Retry("recipient", told, wait, "wecom_member_limit")
         if self.port.clock.monotonic() - began > self.settings.slack_s:
             told = "waited too long here for the limits it was counted against"
-            return Retry("message", told, 1.0, "wecom_slow")
+            return Retry("channel", told, 1.0, "wecom_slow")
         try:
             await self._post(chat_id, item, files)
         except Refusal as refusal:

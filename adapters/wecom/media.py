@@ -12,7 +12,7 @@ from typing import Protocol
 
 import aiohttp
 
-from adapters.wecom.calls import Refusal
+from adapters.wecom.calls import Refusal, nothing_left
 from adapters.wecom.contents import Need
 from msgcenter.adapter import Malformed, MediaFile, Port, Rejected, Retry
 from protocols.wecom import answers
@@ -57,13 +57,15 @@ class Uploads:
 
     async def media_ids(self, needs: Iterable[Need]) -> dict[Need, str]:
         """Raises Refusal: no such file, not one WeCom takes, or it could not be brought there."""
-        return {need: await self._media_id(need) for need in needs}
+        with nothing_left("files at WeCom"):
+            return {need: await self._media_id(need) for need in needs}
 
     async def forget(self, needs: Iterable[Need]) -> None:
         """WeCom does not know these any more (40007): the next `media_ids` uploads them again."""
-        for need in needs:
-            self._known.pop(need, None)
-            await self._port.remember(self._key(need), b"", 0.0)
+        with nothing_left("files at WeCom"):
+            for need in needs:
+                self._known.pop(need, None)
+                await self._port.remember(self._key(need), b"", 0.0)
 
     async def _media_id(self, need: Need) -> str:
         found = await self._remembered(need)

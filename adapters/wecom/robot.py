@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from adapters.wecom.api import RobotApi
-from adapters.wecom.calls import Refusal
+from adapters.wecom.calls import Refusal, nothing_left
 from adapters.wecom.contents import Need, is_ours
 from adapters.wecom.media import FormMaker, Uploads
 from adapters.wecom.settings import WeComRobotSettings
@@ -127,7 +127,8 @@ class WeComRobot(Adapter):
             return Rejected("recipient", "no robot of this name is configured", "robot_unknown")
         payload = item.envelope.payload
         body = await self._body(name, payload)
-        [wait] = await self.port.allow([f"robot:{name}"], self._limits)
+        with nothing_left("limit of a robot"):
+            [wait] = await self.port.allow([f"robot:{name}"], self._limits)
         if wait > 0:
             return Retry("recipient", "20 messages in a minute", wait, "wecom_robot_limit")
         try:

@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from adapters.wecom.calls import Http, Refusal
+from adapters.wecom.calls import Http, Refusal, nothing_left
 from msgcenter.adapter import Port, Retry
 from protocols.wecom.answers import Token
 from protocols.wecom.errcodes import Action, Do, outcome_of, row_of
@@ -63,7 +63,8 @@ class Tokens:
         """Raises Refusal when there is none to be had now."""
         held = self._good(stale)
         if held is None:
-            await asyncio.shield(self._fetch(stale))
+            with nothing_left("access token"):
+                await asyncio.shield(self._fetch(stale))
             held = self._held
             if held is None:
                 raise Refusal(Retry("channel", "WeCom: no token yet", BUSY_S, "wecom_token"))

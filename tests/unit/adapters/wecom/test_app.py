@@ -5,11 +5,22 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
+from collections.abc import Sequence
 
 import pytest
 
 from adapters.wecom import WeComApp
-from msgcenter.adapter import Dispatch, Malformed, Rejected, Retry, Secret, Sent, Unknown
+from msgcenter.adapter import (
+    Dispatch,
+    Malformed,
+    Rejected,
+    Retry,
+    Secret,
+    Sent,
+    Unknown,
+    Unreachable,
+)
+from msgcenter.state.memory import MemoryState
 from protocols.outcome import Outcome
 from protocols.payload import (
     Card,
@@ -21,6 +32,7 @@ from protocols.payload import (
     Recall,
     Text,
 )
+from tests.port import FakePort
 from tests.unit.adapters.wecom.parts import Corp, corp, one, to_staff
 
 JPG = b"\xff\xd8\xff" + b"picture" * 10
@@ -352,3 +364,55 @@ def test_the_settings_want_both_callback_secrets_or_none() -> None:
         WeComApp.Settings.model_validate(
             known | {"secret": Secret("a"), "callback_token": Secret("t")}
         )
+
+
+class Away(FakePort):
+    """The shared memory answers nothing while `away`."""
+
+    away = False
+
+    async def memo(self, key: str) -> bytes | None:
+        if self.away:
+            raise ConnectionError("state is away")
+        return await super().memo(key)
+
+    async def remember(self, key: str, value: bytes, ttl_s: float) -> None:
+        if self.away:
+            raise ConnectionError("state is away")
+        await super().remember(key, value, ttl_s)
+
+    async def allow(self, keys: Sequence[str], limits: Sequence[tuple[int, float]]) -> list[float]:
+        if self.away:
+            raise ConnectionError("state is away")
+        return await super().allow(keys, limits)
+
+
+async def test_without_shared_memory_nothing_leaves_and_nothing_is_called_unknown() -> None:
+    async with corp() as c:
+        port = Away("wecom", c.clock)
+        async with c.app(port) as app:
+            port.away = True
+            with pytest.raises(Unreachable):
+                await app.deliver([to_staff(1), to_staff(2)])
+            assert c.calls("message/send") == 0
+            recall = await one(app, to_staff(3, Recall("msg_1", ("x",))))
+            assert isinstance(recall, Retry), "no token to be had"
+            port.away = False
+            assert isinstance(await one(app, to_staff(1)), Sent)
+            c.far.faults.fault(endpoint="message/send", kind="timeout")
+            port.state, kept = MemoryState(c.clock), port.state
+            lost = await one(app, to_staff(2))
+            assert isinstance(lost, Unknown)
+            port.state = kept
+        await port.close()
+
+
+async def test_what_waits_comes_back_when_its_turn_is_due() -> None:
+    async with corp() as c, c.app() as app:
+        batch = [to_staff(n, user="staff0001", order_key="") for n in range(100)]
+        outcomes = await app.deliver(batch)
+        waits = sorted(o.after for o in outcomes if isinstance(o, Retry))
+        assert len(waits) == 70
+        assert waits[29] < 90
+        assert 90 < waits[30] < 170
+        assert 170 < waits[60] < 250

@@ -77,7 +77,9 @@ class Gate:
         elif errcode == 45033:
             assert isinstance(outcome, Retry)
             self._pause(self._troubles.setdefault(api, _Trouble()), outcome, outcome.after)
-        elif row.alert:
+        elif row.cls not in ("transient", "not_ready", "unknown"):
+            self.worked(api)  # it was this message's own fault: the API is there for others
+        if row.alert and row.cls != "setup":
             self._port.log.warning("wecom_alert", errcode=errcode, words=row.words, api=api)
         return Refusal(outcome, errcode=errcode, answer=answer)
 

@@ -140,7 +140,8 @@ def answer_in(octets: bytes, status: int, sends: bool) -> Answer:
         answer = read(octets)
     except Malformed:
         answer = None
-    if answer is None or (status != 200 and not answer.errcode):
+    told = answer is not None and "errcode" in answer.fields
+    if answer is None or (not told and sends) or (status != 200 and not answer.errcode):
         outcome = outcome_of_status(status, sends)
         assert isinstance(outcome, Retry | Unknown)
         raise Refusal(outcome)

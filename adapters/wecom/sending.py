@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from msgcenter.adapter import Dispatch, Retry
 from protocols.outcome import Outcome
@@ -20,6 +20,8 @@ class Call:
     users: list[str]
     payload: Payload
     token: str
+    members: set[str] = field(default_factory=set)
+    """`users` in lower case, kept while a call for several is being filled."""
 
     @property
     def is_joint(self) -> bool:
@@ -66,6 +68,7 @@ def chains(
                 made.append([room])
             room.indices.append(index)
             room.users.append(user)
+            room.members.add(user.lower())
         else:
             made.append([Call([index], [user], envelope.payload, item.token)])
     for chain in made:
@@ -97,9 +100,7 @@ def interval(token: str, least: int) -> int:
 
 
 def _has_room(call: Call, user: str) -> bool:
-    return len(call.users) < BOUNDS["app.touser"].most and user.lower() not in {
-        each.lower() for each in call.users
-    }
+    return len(call.users) < BOUNDS["app.touser"].most and user.lower() not in call.members
 
 
 def _answers(payload: Payload) -> bool:

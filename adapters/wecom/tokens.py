@@ -68,7 +68,7 @@ class Tokens:
             held = self._held
             if held is None:
                 raise Refusal(Retry("channel", "WeCom: no token yet", BUSY_S, "wecom_token"))
-        elif self._port.clock.now_ms() >= held.renew_ms:
+        elif self._port.clock.now_ms() >= held.renew_ms and not self._is_fetching():
             # In the background: whoever asks now has a good one.
             self._fetch(held.value).add_done_callback(self._renewed)
         return held.value
@@ -95,6 +95,9 @@ class Tokens:
         if self._fetching is None or self._fetching.done():
             self._fetching = asyncio.create_task(self._renew(stale))
         return self._fetching
+
+    def _is_fetching(self) -> bool:
+        return self._fetching is not None and not self._fetching.done()
 
     def _renewed(self, task: asyncio.Task[None]) -> None:
         error = None if task.cancelled() else task.exception()

@@ -25,6 +25,12 @@ from adapters.sim.wecom.world import App, World
 
 AGENT = 2_000_004
 CHUNK = 524_288
+#: The object of these types has another name.
+_OBJECTS = {
+    "docmsg": "doc",
+    "external_redpacket": "redpacket",
+    **dict.fromkeys(("markdown", "news", "voiptext", "qydiskfile"), "info"),
+}
 _INDEX = re.compile(r"Range:bytes=([0-9]{1,12})-([0-9]{1,12})")
 
 
@@ -214,9 +220,11 @@ class Archive:
         data: str = "",
         size: int = 0,
         control_chars: bool = False,
+        beside: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
-        """Somebody writes in a client. `data` (base64) or `size` makes the file behind sdkfileid. Not archived when no
-        permitted member takes part or the customer does not agree; then `seq` is 0.
+        """Somebody writes in a client. `data` (base64) or `size` makes the file behind sdkfileid; `beside` is what stands
+        beside the object (voiceid, voteid …). Not archived when no permitted member takes part or the customer does not
+        agree: then `seq` is 0.
         """
         everybody = [sender, *to]
         outside = [one for one in everybody if self._world.member(one) is None]
@@ -245,9 +253,8 @@ class Archive:
             "msgtime": msgtime or self._world.clock.now_ms(),
             "msgtype": msgtype,
         }
-        message[{"docmsg": "doc", "markdown": "info", "news": "info"}.get(msgtype, msgtype)] = (
-            content
-        )
+        message[_OBJECTS.get(msgtype, msgtype)] = content
+        message |= beside or {}
         seq = self.record(message, control_chars=control_chars)
         return {"seq": seq, "msgid": given, "sdkfileid": content.get("sdkfileid", "")}
 

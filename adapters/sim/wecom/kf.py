@@ -54,6 +54,8 @@ class Kf:
         name = call.fields.string("name", chars=16, empty=95006)
         if len(self._log.accounts) >= _MOST_ACCOUNTS:
             raise Refused(95005)
+        if "media_id" in call.fields:
+            self._media.get(call.fields.string("media_id"), ("image",))
         open_kfid = self._world.new_id("wk", 32)
         self._log.accounts[open_kfid] = Account(open_kfid, name)
         return {"open_kfid": open_kfid}

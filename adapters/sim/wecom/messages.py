@@ -129,9 +129,15 @@ class Messages:
         if card is None or card.used or card.agentid != app.agentid or now - card.issued > _DAY:
             raise Refused(60140)
         shown = fields.object("button" if "button" in fields else "template_card").values
-        everybody = fields.number("atall", 0, 0, 1) == 1
         had = {userid.lower(): userid for userid in card.recipients}
-        reached = list(had) if everybody else [user.lower() for user in users]
+        if fields.number("atall", 0, 0, 1) == 1:
+            reached = list(had)
+        else:
+            inside = self._inside(fields, "partyids", "parties") | self._inside(
+                fields, "tagids", "tags"
+            )
+            reached = [user.lower() for user in users]
+            reached += [user for user in had if user in inside and user not in reached]
         invalid = [user for user in reached if user not in had]
         if reached and len(invalid) == len(reached):
             raise Refused(81013, invaliduser=invalid)
@@ -147,6 +153,14 @@ class Messages:
                     body=shown,
                 )
         return {"invaliduser": invalid}
+
+    def _inside(self, fields: Fields, key: str, kind: str) -> set[str]:
+        """Members (lower-case) of the parties or tags in a list of numbers."""
+        ids = fields.values.get(key) or []
+        if not isinstance(ids, list) or len(ids) > 100:
+            raise fields.wrong(key, "is not a list of at most 100 numbers")
+        wanted = {int(one) for one in ids if str(one).isdigit()}
+        return {name for name, one in self._world.members.items() if getattr(one, kind) & wanted}
 
     async def _statistics(self, call: Call) -> Answer:
         agent = call.app.agentid

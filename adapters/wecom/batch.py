@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from adapters.wecom.calls import Refusal, nothing_left
-from adapters.wecom.sending import Call, chains, member_of, of_account
+from adapters.wecom.sending import Call, chains, member_of, of_account, slow
 from msgcenter.adapter import Dispatch, Malformed, Rejected, Retry, Sent, Unknown, Unreachable
 from protocols.outcome import Outcome
 from protocols.payload import Native, Pull, Recall
@@ -171,9 +171,8 @@ class Batch:
     async def _call(self, call: Call, began: float) -> None:
         async with self._slots:
             if self._port.clock.monotonic() - began > self._app.settings.slack_s:
-                told = "waited too long here for the limits it was counted against"
                 for index in call.indices:
-                    self._set(index, Retry("channel", told, 1.0, "wecom_slow"))
+                    self._set(index, slow())
                 return
             await self._made(call, call.indices, self._noted_and_sent(call))
 

@@ -119,7 +119,7 @@ class Http:
         data: Any = form() if form is not None else body
         try:
             async with (
-                asyncio.timeout(seconds or self._settings.total_s * (6 if form else 1)),
+                asyncio.timeout(seconds or self._settings.total_s * (3 if form else 1)),
                 session.request(
                     "GET" if data is None else "POST",
                     self._settings.base_url + api,

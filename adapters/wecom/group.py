@@ -16,7 +16,7 @@ from adapters.wecom.api import WeComApi
 from adapters.wecom.calls import Refusal, nothing_left
 from adapters.wecom.contents import Need, body_of, checked, needs
 from adapters.wecom.media import FormMaker, Uploads
-from adapters.wecom.sending import of_account
+from adapters.wecom.sending import of_account, slow
 from adapters.wecom.settings import WeComGroupSettings
 from msgcenter.adapter import (
     Adapter,
@@ -139,12 +139,16 @@ class WeComGroup(Adapter):
         for index, item in enumerate(batch):
             chains.setdefault(_chat_of(item), []).append(index)
         unreachable = 0
+        latest = self.port.clock.monotonic() + self.settings.slack_s
 
         async def run(chain: Sequence[int]) -> None:
             nonlocal unreachable
             for index in chain:
                 item = batch[index]
                 async with self._slots:
+                    if self.port.clock.monotonic() > latest:
+                        outcomes[index] = of_account(slow(), item)
+                        continue
                     try:
                         outcome = await self._one(item)
                     except Refusal as refusal:
@@ -281,8 +285,7 @@ class WeComGroup(Adapter):
             told = "a member has as many group messages as WeCom delivers; it would drop this one"
             return Retry("recipient", told, wait, "wecom_member_limit")
         if self.port.clock.monotonic() - began > self.settings.slack_s:
-            told = "waited too long here for the limits it was counted against"
-            return Retry("channel", told, 1.0, "wecom_slow")
+            return slow()
         try:
             await self._post(chat_id, item, files)
         except Refusal as refusal:

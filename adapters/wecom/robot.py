@@ -11,6 +11,7 @@ from adapters.wecom.api import RobotApi
 from adapters.wecom.calls import Refusal, nothing_left
 from adapters.wecom.contents import Need, is_ours
 from adapters.wecom.media import FormMaker, Uploads
+from adapters.wecom.sending import slow
 from adapters.wecom.settings import WeComRobotSettings
 from msgcenter.adapter import (
     Adapter,
@@ -99,10 +100,14 @@ class WeComRobot(Adapter):
         for index, item in enumerate(batch):
             chains.setdefault(_robot_of(item), []).append(index)
         unreachable = 0
+        latest = self.port.clock.monotonic() + self.settings.slack_s
 
         async def run(name: str, chain: Sequence[int]) -> None:
             nonlocal unreachable
             for index in chain:
+                if self.port.clock.monotonic() > latest:
+                    outcomes[index] = slow()
+                    continue
                 try:
                     outcome = await self._one(name, batch[index])
                 except Refusal as refusal:

@@ -40,6 +40,11 @@ def of_account(outcome: Outcome, item: Dispatch) -> Outcome:
     return outcome
 
 
+def slow() -> Retry:
+    """Not begun in time: the far end is slow, which is no message's fault."""
+    return Retry("channel", "WeCom is slow: not begun within slack_s", 1.0, "wecom_slow")
+
+
 def chains(
     batch: Sequence[Dispatch], indices: Sequence[int], join_from_tier: int
 ) -> list[list[Call]]:

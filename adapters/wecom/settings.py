@@ -20,13 +20,17 @@ class HttpSettings(Strict):
     read_s: float = Field(default=8.0, gt=0)
     """Longest silence while an answer is awaited."""
     total_s: float = Field(default=10.0, gt=0)
-    """Longest time for one call, whatever drips; a file on its way has six times as long."""
+    """Longest time for one call, whatever drips; a file on its way has three times as long."""
     connections: int = Field(default=64, ge=1)
     at_once: int = Field(default=16, ge=1)
     """Calls at once within one batch."""
     slack_s: float = Field(default=5.0, gt=0)
-    """How long after it was counted against a limit a message may still leave. The limits that WeCom enforces by silence are
-    kept over their span plus `slack_s` plus `total_s`, because a call may be counted there that much later than here."""
+    """How long after its batch began, and after it was counted against a limit, a message may still leave; the rest of the
+    batch comes again. Keep `slack_s` + 4 x `total_s` below the channel's `send_timeout`: what that cuts off is unknown.
+
+    The limits that WeCom enforces by silence are kept over their span plus `slack_s` plus `total_s`, because a call may be
+    counted there that much later than here.
+    """
 
     @field_validator("base_url")
     @classmethod

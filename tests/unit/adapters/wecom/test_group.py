@@ -184,6 +184,20 @@ async def test_no_member_gets_more_than_wecom_shows() -> None:
         assert c.dropped() == []
 
 
+async def test_what_is_not_begun_in_time_comes_again_and_is_not_unknown() -> None:
+    async with corp() as c, c.group(slack_s=0.2) as group:
+        await one(group, command(CREATE, ""))
+        c.far.faults.fault(endpoint="appchat/send", kind="delay", seconds=0.06, times=-1)
+        batch = [to_group(n, Text(f"{n}"), GROUP, CHAT) for n in range(10)]
+        outcomes = await group.deliver(batch)
+        kinds = [type(outcome) for outcome in outcomes]
+        assert kinds == sorted(kinds, key=lambda kind: kind is Retry), "in order"
+        assert {Sent, Retry} == set(kinds)
+        slow = {(o.scope, o.code) for o in outcomes if isinstance(o, Retry)}
+        assert slow == {("channel", "wecom_slow")}
+        assert len([e for e in c.shown("appchat") if e["to"] == "staff0001"]) == kinds.count(Sent)
+
+
 async def test_files_are_uploaded_once_and_again_when_forgotten() -> None:
     async with corp() as c, c.group(port := c.port()) as group:
         await one(group, command(CREATE, ""))

@@ -220,6 +220,12 @@ class Port(Protocol):
         """One at a time over all processes of this channel: yields True when it is ours, False after `wait_s`."""
         ...
 
+    async def allow(self, keys: Sequence[str], limits: Sequence[tuple[int, float]]) -> list[float]:
+        """Count one under each key (a repeated key counts again) against `limits`: (at most so many, in any so many seconds),
+        for all processes of this channel together. 0.0 = counted, go; else nothing was counted, and the seconds until there
+        may be room. For limits whose excess the far end drops without a word: ask before the call, never after."""
+        ...
+
     async def checkpoint(self, name: str) -> str:
         """A durable cursor, "" at first."""
         ...

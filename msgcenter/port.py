@@ -126,6 +126,9 @@ class ChannelPort:
     async def remember(self, key: str, value: bytes, ttl_s: float) -> None:
         await self._state.remember(self._own(key), value, ttl_s)
 
+    async def allow(self, keys: Sequence[str], limits: Sequence[tuple[int, float]]) -> list[float]:
+        return await self._state.allow([self._own(key) for key in keys], limits)
+
     def turn(self, name: str, *, wait_s: float = 10.0) -> AbstractAsyncContextManager[bool]:
         return self._turns.turn(self._own(name), wait_s=wait_s)
 

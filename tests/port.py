@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+import hashlib
+import tempfile
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, suppress
+from pathlib import Path
 from random import Random
 
 import aiohttp
 import structlog
 
-from msgcenter.adapter import Received, Report, Subscriber
+from msgcenter.adapter import Account, MediaFile, Received, Report, Subscriber
 from msgcenter.clock import Clock, SystemClock
+from msgcenter.state.memory import MemoryState
+from msgcenter.turns import Turns
+from protocols.errors import Malformed
+from protocols.payload import Pull
 
 GAUGES = frozenset({"window_in_use", "links_up"})
 
 
 class FakePort:
-    """`refuse` > 0: so many calls of `emit` fail (after the attempt was counted in `tries`)."""
+    """`refuse` > 0: so many calls of `emit` fail (after the attempt was counted in `tries`).
 
-    def __init__(self, channel: str = "test", clock: Clock | None = None) -> None:
+    Ports with the same `state` are those of several processes of one channel.
+    """
+
+    def __init__(
+        self, channel: str = "test", clock: Clock | None = None, state: MemoryState | None = None
+    ) -> None:
         self.channel = channel
         self.clock: Clock = clock or SystemClock()
         self.random = Random(7)
@@ -32,6 +44,16 @@ class FakePort:
         self.gate = asyncio.Event()
         """Cleared: `emit` waits before it does anything durable."""
         self.gate.set()
+        self.state = state or MemoryState(self.clock, rng=Random(8))
+        self.known_accounts: list[Account] = []
+        self.account_states: list[tuple[str, str, str]] = []
+        self.files: dict[str, MediaFile] = {}
+        self.unwanted: frozenset[str] = frozenset()
+        """MIME types that `keep_media` refuses."""
+        self.checkpoints: dict[str, str] = {}
+        self.rung: list[tuple[Pull, float]] = []
+        self._turns = Turns(self.state, f"port-{id(self)}", self.clock, Random(9))
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._http: aiohttp.ClientSession | None = None
         self._changed = asyncio.Event()
 
@@ -61,6 +83,59 @@ class FakePort:
             raise ValueError(f"unknown gauge {name!r}")
         self.gauges[name] = value
 
+    def accounts(self) -> Sequence[Account]:
+        return self.known_accounts
+
+    def account_state(self, account: str, state: str, detail: str = "") -> None:
+        self.account_states.append((account, state, detail))
+
+    async def media(self, media: str) -> MediaFile:
+        if media not in self.files:
+            raise Malformed(f"no such file: {media}")
+        return self.files[media]
+
+    async def keep_media(self, data: bytes | AsyncIterator[bytes], *, mime: str, name: str) -> str:
+        if mime in self.unwanted:
+            raise Malformed(f"files of type {mime} are not kept")
+        octets = data if isinstance(data, bytes) else b"".join([part async for part in data])
+        return self.put_media(octets, mime, name).id
+
+    def put_media(self, data: bytes, mime: str, name: str) -> MediaFile:
+        """A file in the media store, by its content."""
+        if self._folder is None:
+            self._folder = tempfile.TemporaryDirectory()
+        key = hashlib.sha256(data).hexdigest()[:26]
+        path = Path(self._folder.name) / key
+        path.write_bytes(data)
+        file = MediaFile(f"med_{key}", path, mime, name, len(data))
+        self.files[file.id] = file
+        return file
+
+    async def memo(self, key: str) -> bytes | None:
+        return (await self.state.memo([f"{self.channel}|{key}"]))[0]
+
+    async def remember(self, key: str, value: bytes, ttl_s: float) -> None:
+        await self.state.remember(f"{self.channel}|{key}", value, ttl_s)
+
+    def turn(self, name: str, *, wait_s: float = 10.0) -> AbstractAsyncContextManager[bool]:
+        return self._turns.turn(f"{self.channel}|{name}", wait_s=wait_s)
+
+    async def allow(self, keys: Sequence[str], limits: Sequence[tuple[int, float]]) -> list[float]:
+        return await self.state.allow([f"{self.channel}|{key}" for key in keys], limits)
+
+    async def checkpoint(self, name: str) -> str:
+        return self.checkpoints.get(name, "")
+
+    async def save_checkpoint(self, name: str, value: str) -> None:
+        self.checkpoints[name] = value
+
+    async def ring(self, pull: Pull, *, delay_s: float = 0.0) -> None:
+        await self.gate.wait()
+        if self.refuse > 0:
+            self.refuse -= 1
+            raise ConnectionError("the bus is down")
+        self.rung.append((pull, delay_s))
+
     @property
     def reports(self) -> list[Report]:
         return [item for item in self.emitted if isinstance(item, Report)]
@@ -81,3 +156,5 @@ class FakePort:
     async def close(self) -> None:
         if self._http is not None:
             await self._http.close()
+        if self._folder is not None:
+            self._folder.cleanup()

@@ -259,6 +259,12 @@ class State(Protocol):
         """Keep a small value (an access token, a far end's id) for `ttl_s` seconds, for every process; 0 forgets it."""
         ...
 
+    async def allow(self, keys: Sequence[str], limits: Sequence[tuple[int, float]]) -> list[float]:
+        """Count one under each key (a repeated key counts again) if every limit has room for it: 0.0 = counted; else nothing
+        was, and the seconds until there may be room. A limit is (at most so many, in any so many seconds): never more within
+        any such span, for all processes together; what is counted is given back up to a twelfth of the span late."""
+        ...
+
     async def epoch(self) -> str:
         """A value written at first use and kept; a new one means that State was lost."""
         ...

@@ -52,6 +52,21 @@ def checked_bucket(rate: float, burst: float) -> None:
         raise ValueError(f"token bucket: rate {rate} must be above 0 and burst {burst} at least 1")
 
 
+ALLOW_PARTS = 12
+"""Into so many parts the span of an allowance is cut: counts are kept per part, and the part that is running out still counts."""
+
+
+def checked_limits(limits: Sequence[tuple[int, float]]) -> list[tuple[int, int, int]]:
+    """(count, milliseconds, milliseconds of a part). Raises ValueError for a limit that never has room."""
+    checked = []
+    for count, seconds in limits:
+        span = round(seconds * 1000)
+        if count < 1 or span < ALLOW_PARTS:
+            raise ValueError(f"allowance: {count} in {seconds} s is no limit")
+        checked.append((count, span, -(-span // ALLOW_PARTS)))
+    return checked
+
+
 def pass_of(key: Key) -> str:
     """The part of a field's name that says which pass of its message it belongs to."""
     return f"{key.pipeline}:{key.step}.{key.attempt}"

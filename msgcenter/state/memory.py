@@ -126,6 +126,9 @@ class MemoryState:
     async def remember(self, key: str, value: bytes, ttl_s: float) -> None:
         self._verbs.remember(key, value, ttl_s)
 
+    async def allow(self, keys: Sequence[str], limits: Sequence[tuple[int, float]]) -> list[float]:
+        return self._verbs.allow(keys, limits)
+
     async def epoch(self) -> str:
         return self._verbs.epoch(base32(self._rng.getrandbits(80), 16))
 

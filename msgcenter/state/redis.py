@@ -49,6 +49,7 @@ from msgcenter.state.cells import (
     Place,
     Retention,
     checked_bucket,
+    checked_limits,
     delivery_from,
     key_name,
     message_of,
@@ -399,6 +400,16 @@ class RedisState:
 
     async def remember(self, key: str, value: bytes, ttl_s: float) -> None:
         await self._one("remember", f"x:{key}", value, _ms(ttl_s))
+
+    async def allow(self, keys: Sequence[str], limits: Sequence[tuple[int, float]]) -> list[float]:
+        checked = [list(limit) for limit in checked_limits(limits)]
+        calls = self._calls()
+        for position, name in enumerate(keys):
+            shard, key = self._named(f"a:{name}")
+            call = calls.at(shard)
+            call.add(position, call.key(key))
+        waits = dict(await self._scripts.run("allow", calls, checked))
+        return [float(waits[n]) / 1000 for n in range(len(keys))]
 
     async def _one(self, script: str, name: str, *rest: object) -> list[Any]:
         calls = self._calls()

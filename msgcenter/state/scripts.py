@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 NAMES: Final = (
     *("begin", "accepted", "replay", "admit", "conclude", "release", "correlate", "get_many"),
-    *("suppress", "unsuppress", "tokens", "lease", "lock", "memo", "remember", "epoch"),
+    *("suppress", "unsuppress", "tokens", "lease", "lock", "memo", "remember", "allow", "epoch"),
 )
 NOBODY: Final = -1
 """The position of an answer that is of no interest."""

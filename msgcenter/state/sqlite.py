@@ -193,6 +193,9 @@ class SqliteState:
     async def remember(self, key: str, value: bytes, ttl_s: float) -> None:
         await self._run(lambda verbs: verbs.remember(key, value, ttl_s))
 
+    async def allow(self, keys: Sequence[str], limits: Sequence[tuple[int, float]]) -> list[float]:
+        return await self._run(lambda verbs: verbs.allow(keys, limits))
+
     async def epoch(self) -> str:
         fresh = base32(self._rng.getrandbits(80), 16)
         return await self._run(lambda verbs: verbs.epoch(fresh))

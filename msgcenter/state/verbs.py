@@ -29,10 +29,12 @@ from msgcenter.state import (
     Suppression,
 )
 from msgcenter.state.cells import (
+    ALLOW_PARTS,
     Guess,
     Place,
     Retention,
     checked_bucket,
+    checked_limits,
     delivery_from,
     key_name,
     may_have_left,
@@ -318,6 +320,36 @@ class Verbs:
     def remember(self, key: str, value: bytes, ttl_s: float) -> None:
         cells = {"v": value} if ttl_s > 0 else {}
         self._cells.store("x:" + key, cells, self._cells.now_ms() + _ms(ttl_s))
+
+    def allow(self, keys: Sequence[str], limits: Sequence[tuple[int, float]]) -> list[float]:
+        checked = checked_limits(limits)
+        now = self._cells.now_ms()
+        return [self._allow("a:" + key, checked, now) for key in keys]
+
+    def _allow(self, name: str, limits: Sequence[tuple[int, int, int]], now: int) -> float:
+        cells = self._cells.load(name)
+        wait = 0
+        kept: Hash = {}
+        for count, span, part in limits:
+            slot = now // part
+            taken: dict[int, int] = {}
+            for field, value in cells.items():
+                of, _, at = field.partition(":")
+                if of == str(span) and int(at) >= slot - ALLOW_PARTS:
+                    taken[int(at)] = int(value)
+            over = sum(taken.values()) + 1 - count
+            for oldest in sorted(taken):
+                if over <= 0:
+                    break
+                over -= taken[oldest]
+                wait = max(wait, (oldest + ALLOW_PARTS + 1) * part - now)
+            taken[slot] = taken.get(slot, 0) + 1
+            kept.update({f"{span}:{when}": _number(held) for when, held in taken.items()})
+        if wait > 0:
+            return wait / 1000
+        longest = max((span + part for _, span, part in limits), default=0)
+        self._cells.store(name, kept, now + longest)
+        return 0.0
 
     def epoch(self, fresh: str) -> str:
         """The stored epoch; `fresh` becomes it when there is none."""

@@ -52,6 +52,28 @@ async def test_a_lock_has_one_holder_who_may_renew_and_let_go(rig: Rig) -> None:
     assert await one.lock("l", "a", 1.0) == 0.0, "it ended by itself"
 
 
+async def test_an_allowance_never_has_more_than_its_limits_in_any_span(rig: Rig) -> None:
+    one, two = rig.new(), rig.new()
+    limits = [(3, 1.2), (5, 60.0)]
+    assert await one.allow([], limits) == []
+    assert await one.allow(["a", "a", "b"], limits) == [0.0, 0.0, 0.0]
+    first, second, other = await two.allow(["a", "a", "b"], limits)
+    assert (first, other) == (0.0, 0.0)
+    assert 0.5 < second <= 1.3, "the wait names the span that is full"
+    await rig.later(second + 0.01)
+    assert await one.allow(["a", "a", "b"], limits) == [0.0, 0.0, 0.0]
+    assert (await two.allow(["a"], limits))[0] > 50, "the longer span is full"
+    with pytest.raises(ValueError, match="allowance"):
+        await one.allow(["a"], [(0, 60.0)])
+
+
+async def test_two_hundred_at_once_get_no_more_than_is_allowed(rig: Rig) -> None:
+    states = [rig.new(), rig.new()]
+    waits = await asyncio.gather(*[states[n % 2].allow(["x"], [(30, 60.0)]) for n in range(200)])
+    assert sum(wait == [0.0] for wait in waits) == 30
+    assert all(0 < wait[0] <= 65 for wait in waits if wait != [0.0])
+
+
 def turns(state: State, owner: str, ttl_s: float = 15.0) -> Turns:
     return Turns(state, owner, SystemClock(), Random(3), ttl_s=ttl_s)
 

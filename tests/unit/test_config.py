@@ -438,7 +438,13 @@ def test_durations(text: object, seconds: float) -> None:
 
 
 class TestShipped:
-    ENV = {"SMS_EAST_SECRET": "x", "CRM_CALLBACK_SECRET": "x"}  # noqa: RUF012
+    ENV = dict.fromkeys(
+        (
+            *("SMS_EAST_SECRET", "CRM_CALLBACK_SECRET", "WECOM_ROBOT_DUTY"),
+            *("WECOM_STAFF_SECRET", "WECOM_STAFF_TOKEN", "WECOM_STAFF_AES_KEY"),
+        ),
+        "x",
+    )
 
     def test_the_folder_is_good_and_policy_equals_the_built_in_table(self) -> None:
         config = read(ROOT / "config")
@@ -454,7 +460,8 @@ class TestShipped:
             (tmp_path / name).write_text(text, encoding="utf-8")
         models = cli.installed_settings()  # the adapters as they are, not this file's stand-ins
         config = load(tmp_path, settings_models=models, env=self.ENV, clock=ManualClock(5000))
-        assert list(config.channels) == ["devnull", "sms-east"]
+        wecom = ["wecom-staff", "wecom-groups", "wecom-robots"]
+        assert list(config.channels) == ["devnull", "sms-east", *wecom]
         assert config.callers["crm"].callback is not None
 
     def test_schemas_equal_the_models(self) -> None:

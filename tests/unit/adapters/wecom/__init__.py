@@ -1,0 +1,1 @@
+"""Tests of the WeCom kinds against the simulated platform."""

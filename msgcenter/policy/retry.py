@@ -42,9 +42,11 @@ WAITS_FOR_GROUP = "group_creating"
 
 def counts(retry: Retry) -> bool:
     """Whether a try is the message's own: a channel or an account that could not take it (link cut, flow control, login
-    lost) is not its fault, nor is a group that is not there yet, so none of them uses up a budget; age and expiry still
-    bound it."""
-    return retry.scope not in ("channel", "account") and retry.code != WAITS_FOR_GROUP
+    lost) is not its fault, nor is a group that is not there yet, an allowance that is used up (codes ending in `_limit`) or
+    its turn behind another message (`waits`): none of them uses up a budget; age and expiry still bound it."""
+    if retry.scope in ("channel", "account"):
+        return False
+    return retry.code not in (WAITS_FOR_GROUP, "waits") and not retry.code.endswith("_limit")
 
 
 def next_try(

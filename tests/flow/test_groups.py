@@ -153,6 +153,7 @@ async def caller_of(app: App, adapter: type[Adapter]) -> AsyncIterator[Caller]:
         specs={"devnull": adapter.spec},
         directory=app.directory,
         pepper=PEPPER,
+        media=app.media,
     )
     _, key = await create_key(
         parts.store,

@@ -183,12 +183,22 @@ async def test_what_is_kept_outlives_the_process(tmp_path: Path) -> None:
 
 
 async def test_accounts_and_their_states(tmp_path: Path) -> None:
-    far, said = Doorbell(), []
+    """What an adapter says of an account reaches the directory, whichever process's port it was said to."""
+    far = Doorbell()
     async with running(folder(tmp_path), far.adapter(), Records()) as app:
         [account] = far.ports[0].accounts()
         assert (account.name, account.address) == ("desk", "1069000001")
-        far.ports[0].account_state("desk", "down", "logged out")  # nobody listens: it is logged
-        app.on_account_state = lambda *word: said.append(word)
-        port = app.port("nowhere", far.ports[0]._outlet)
-        port.account_state("desk", "up")
-    assert said == [("nowhere", "desk", "up", "")]
+
+        async def known(health: str, detail: str) -> None:
+            async with asyncio.timeout(5):
+                while True:
+                    await app.directory.refresh()
+                    row = app.directory.rows.get("desk")
+                    if row is not None and (row.health, row.detail) == (health, detail):
+                        return
+                    await asyncio.sleep(0.05)
+
+        far.ports[0].account_state("desk", "down", "logged out")
+        await known("down", "logged out")
+        app.port("nowhere", far.ports[0]._outlet).account_state("desk", "up")
+        await known("up", "")

@@ -98,8 +98,14 @@ async def test_nothing_confirmed_is_lost_when_the_broker_is_killed(own_rabbit: R
     stop.set()
     await asyncio.gather(*tasks)
     published.set()
-    async with asyncio.timeout(10):
-        await eater
+    try:
+        # That reading resumes within 10 s is asserted above; how long the backlog takes is the machine's business.
+        async with asyncio.timeout(30):
+            await eater
+    except TimeoutError:
+        missing = confirmed - set(got)
+        depth = (await bus.depths([SUBMIT]))[SUBMIT.name]
+        pytest.fail(f"{len(missing)} of {len(confirmed)} confirmed frames not read; {depth}")
     assert confirmed <= set(got)
     assert set(got) <= tried
     assert slowest < 12

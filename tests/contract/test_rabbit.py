@@ -64,6 +64,8 @@ async def test_nothing_confirmed_is_lost_when_the_broker_is_killed(own_rabbit: R
             try:
                 await bus.publish([frame(body)])
                 confirmed.add(body)
+                # A measured load: how much the reader must catch up with is not left to the machine's speed.
+                await asyncio.sleep(0.01)
             except BusError:
                 await asyncio.sleep(0.05)
             slowest = max(slowest, time.monotonic() - began)
@@ -99,8 +101,7 @@ async def test_nothing_confirmed_is_lost_when_the_broker_is_killed(own_rabbit: R
     await asyncio.gather(*tasks)
     published.set()
     try:
-        # That reading resumes within 10 s is asserted above; how long the backlog takes is the machine's business.
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(10):
             await eater
     except TimeoutError:
         missing = confirmed - set(got)

@@ -1,5 +1,8 @@
 """The frame around every handler: routes as data, trace, key and scope, body limits, idempotency,
-problems, metrics and the access log."""
+problems, metrics and the access log.
+
+One file on purpose: what every request passes through is read from top to bottom.
+"""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass, replace
 
 from protocols.address import Address
-from protocols.outcome import Outcome
+from protocols.outcome import Amended, Outcome
 from protocols.payload import Payload
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -79,9 +79,53 @@ class Envelope:
     possibly_duplicate: bool = False
     trace: str = ""
     """W3C traceparent."""
+    chat: str = ""
+    """Inbound: the far end's id of the group in which it was said; empty = said to us alone."""
+    mentions: tuple[str, ...] = ()
+    """Inbound, in a group: who was addressed by name, as the far end calls them (`@all`: everybody)."""
+    leaf: str = ""
+    """`step` is a leaf of a plan: `first` when every earlier one was surely not sent, `further` when one may have reached the
+    person (it then costs a new person unit). Empty: `channels` is a plain routing slip."""
+    reservation: str = ""
+    """The ticket of the units of caps that this pass holds; admit spends them. Empty = it pays nothing."""
+    once_key: str = ""
+    """What a person gets once, whatever message brings it: a coupon."""
+    given: Address | None = None
+    """What the caller wrote, where `to` was found for it: `customer:<id>`. The next step of the slip finds its own address."""
+    held_since: int = 0
+    """When the rules first held it; the longest hold of its category counts from there."""
+    keyid: str = ""
+    """The API key (its id) that it was sent with, for rules that ask for a second pair of eyes."""
+
+    @property
+    def typed_by_us(self) -> bool:
+        """Inbound, but written by the account's own human in the far end's own client: `sender` is that human, `to` whom they
+        wrote to. What people write to us is addressed to a caller, assigned or not yet."""
+        return self.inbound and self.to.scheme != "caller"
 
     def key(self, pipeline: str) -> Key:
         return Key(self.id, self.step, self.attempt, pipeline)
+
+    @property
+    def recipient(self) -> Address:
+        """Who is meant, as the caller wrote it."""
+        return self.given or self.to
+
+    def amended(self, by: Amended | None) -> Envelope:
+        """As the rules pass it on."""
+        if by is None:
+            return self
+        moved = by.to is not None and by.to != self.to
+        return replace(
+            self,
+            to=by.to or self.to,
+            given=self.recipient if moved else self.given,
+            person=by.person or self.person,
+            payload=by.payload or self.payload,
+            channels=by.channels or self.channels,
+            account=by.account if by.channels else self.account,
+            reservation=by.reservation,
+        )
 
     def token(self) -> str:
         """What an idempotent far end recognises a repeat by: 26 base32 characters of (message, step, attempt)."""
@@ -139,3 +183,5 @@ class Record:
     """The reference of the message spoken of."""
     final: bool = False
     """Whether `status` is the last one."""
+    facts: str = ""
+    """What the rules were asked with, as JSON, so that they can be asked again (`msgcenter.traffic`); empty = they were not."""

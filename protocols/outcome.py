@@ -9,6 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from protocols.address import Address
+from protocols.payload import Payload
+
 Scope: TypeAlias = Literal["message", "recipient", "account", "channel"]
 SCOPES: frozenset[str] = frozenset({"message", "recipient", "account", "channel"})
 
@@ -22,10 +25,28 @@ class Sent:
 
 
 @dataclass(frozen=True, slots=True)
+class Amended:
+    """What the rules made of a message before it was passed on; empty or None = as it came.
+
+    `to`: the address found for a customer. `payload`: masked. `channels`: the slip with another kind for this step, and then
+    `account` is the one for it (possibly none). `reservation`: the ticket of the units that it holds.
+    """
+
+    to: Address | None = None
+    person: str = ""
+    payload: Payload | None = None
+    channels: tuple[str, ...] = ()
+    account: str = ""
+    reservation: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Routed:
-    """Passed on inside: to a channel's queue, to subscribers. `to`: where, in words an operator reads."""
+    """Passed on inside: to a channel's queue, to subscribers. `to`: where, in words an operator reads. `amended`: with what
+    changes; it lies in the outcome so that a replay passes on the same."""
 
     to: tuple[str, ...] = ()
+    amended: Amended | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +59,13 @@ class Suppressed:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """Not now: looked at again at `until` (epoch milliseconds). `rule` is the reason code."""
+    """Not now: looked at again at `until` (epoch milliseconds). `rule` is the reason code. `since`: when the rules first held
+    it, epoch milliseconds; 0 = it was not the rules."""
 
     until: int
     rule: str
     detail: str = ""
+    since: int = 0
 
 
 @dataclass(frozen=True, slots=True)

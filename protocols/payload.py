@@ -1,13 +1,15 @@
 """Payload: what a message says or asks for; a closed union, so that every adapter can be exhaustive about it.
 
-Documents (Text, Media, Link, …), commands (CreateGroup, UpdateGroup, DissolveGroup, Recall, Pull), events that travel to
-subscribers (Notice), and what the far end tells (DeliveryReport, Happening).
+Documents (Text, Media, Link, Template, …), commands (CreateGroup, UpdateGroup, DissolveGroup, Recall, Pull), events that travel to
+subscribers (Notice), what the far end tells (DeliveryReport, Happening), and what moves a plan (Plan, Advance, Signal).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
+
+from protocols.address import Address
 
 #: What a far end says became of a message part. `enroute` and the like are not reports and are dropped by the adapters.
 ReportState: TypeAlias = Literal["delivered", "undelivered", "unknown", "read"]
@@ -104,6 +106,21 @@ class Native:
 
 
 @dataclass(frozen=True, slots=True)
+class Template:
+    """Words that the core keeps: the template's `name`, the `version` asked for (0 = the one valid when it is sent), and its
+    `variables`, a JSON object. The core puts the words in before an adapter sees the message; not a carrier's own template."""
+
+    name: str
+    version: int = 0
+    variables: str = "{}"
+
+    @property
+    def reference(self) -> str:
+        """`bill-due@2`, or `bill-due` where no version is asked for."""
+        return f"{self.name}@{self.version}" if self.version else self.name
+
+
+@dataclass(frozen=True, slots=True)
 class Happening:
     """Inbound: something happened that nobody wrote (customer added, session entered, group changed): `body` is JSON."""
 
@@ -155,8 +172,81 @@ class Pull:
     token: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """One step of a plan: one message on one channel kind. What is empty or None is the plan's own."""
+
+    kind: str
+    payload: Payload
+    account: str = ""
+    to: Address | None = None
+    wait_ms: int = 0
+    """How long its success is waited for before the plan goes on; 0 = as long as the plan runs."""
+    success: str = "accepted"
+    """`accepted`, `delivered`, `read`, `replied`, `clicked` or `signal:<name>`."""
+    cost: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """`need` of the members must succeed; that many run at a time, the next one starts when one has come to nothing.
+
+    `members` in order: a number above 0 is a leaf (from 1), one below is a group (-1 is `groups[1]`). So `first_success` and
+    `wait_then_next` need 1, `all_of` needs all, and `any: n` needs n.
+    """
+
+    need: int
+    members: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How one request is tried over several channels. Leaf n runs as step n of the message; step 0 is the plan itself."""
+
+    leaves: tuple[Leaf, ...]
+    groups: tuple[Group, ...]
+    """`groups[0]` is the whole."""
+    cost_limit: int = 0
+    """The costs of what may have reached the customer never add up to more; 0 = no limit."""
+    stop_on: tuple[str, ...] = ()
+    """Words of signals (`replied`, `clicked`, `signal:<name>`) that end the plan."""
+
+
+#: What a plan hears: that it may begin, what became of a leaf, a receipt, the end of a wait (leaf 0: of the plan), a signal,
+#: that it is called off, and what State said to a stop.
+NewsKind: TypeAlias = Literal["begin", "outcome", "receipt", "timer", "signal", "cancel", "halted"]
+NEWS_KINDS: frozenset[str] = frozenset(
+    {"begin", "outcome", "receipt", "timer", "signal", "cancel", "halted"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Advance:
+    """News for the plan of message `plan`; the envelope's id follows from what caused it."""
+
+    plan: str
+    news: NewsKind
+    leaf: int = 0
+    word: str = ""
+    """Of an outcome: `sent`, `unknown` (it may have left) or `failed` (it did not). Of a receipt: the evidence. Of a signal:
+    its word."""
+    code: str = ""
+    at: int = 0
+    """When it happened; epoch milliseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """Something happened outside: the plans that wait for `word` and are listed under one of `names` hear of it."""
+
+    word: str
+    names: tuple[str, ...]
+    data: str = ""
+    """JSON, kept with the trace."""
+
+
 #: Content that a caller may send.
-CONTENT: tuple[type, ...] = (Text, Media, Link, MiniProgram, Card, Markdown, Native)
+CONTENT: tuple[type, ...] = (Text, Media, Link, MiniProgram, Card, Markdown, Native, Template)
 
 Payload: TypeAlias = (
     Text
@@ -168,10 +258,14 @@ Payload: TypeAlias = (
     | Card
     | Markdown
     | Native
+    | Template
     | Happening
     | CreateGroup
     | UpdateGroup
     | DissolveGroup
     | Recall
     | Pull
+    | Plan
+    | Advance
+    | Signal
 )

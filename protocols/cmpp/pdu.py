@@ -10,6 +10,7 @@ as its known implementations agree on them.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 V20 = 0x20
 V30 = 0x30
@@ -131,8 +132,7 @@ class Submit:
     msg_id: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class SubmitResp:
+class SubmitResp(NamedTuple):
     """Answer to `Submit`; with several recipients `msg_id` starts a run (see `msgid.run`)."""
 
     msg_id: int

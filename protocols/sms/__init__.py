@@ -1,3 +1,6 @@
-"""Short message text, the same for every carrier protocol: encodings, parts, user data headers,
-joining.
+"""What the carrier protocols share.
+
+Text: `coding` (alphabets, the cheapest one, its price), `text` (CMPP's numbers, splitting), `gsm7`,
+`udh` (user data headers), `joining`, `receipts`. Octets: `fields` (what PDUs are made of), `tlv`,
+`digests`. Connections: `link`, `events`, `terms`. Codes: `results`.
 """

@@ -6,6 +6,7 @@ Time is a float of seconds passed in; memory is bounded by `max_open`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from protocols.sms import text
@@ -44,10 +45,14 @@ class Joined:
 
     @property
     def text(self) -> str:
-        """The text; neighbours of one format are joined before decoding, so a character cut in two
-        is whole again.
+        """The text, its formats being Msg_Fmt; see `decoded`."""
+        return self.decoded(text.decode)
 
-        A part that is not text shows as its octets in hex.
+    def decoded(self, read: Callable[[bytes, int], str | None]) -> str:
+        """The text by `read(octets, format)`; neighbours of one format are joined before decoding,
+        so a character cut in two is whole again.
+
+        A part that is not text (`read` gives None) shows as its octets in hex.
         """
         runs: list[tuple[int, list[bytes]]] = []
         last = 0
@@ -60,8 +65,8 @@ class Joined:
         out = []
         for msg_fmt, chunks in runs:
             data = b"".join(chunks)
-            read = text.decode(data, msg_fmt)
-            out.append(data.hex() if read is None else read)
+            shown = read(data, msg_fmt)
+            out.append(data.hex() if shown is None else shown)
         return "".join(out)
 
 

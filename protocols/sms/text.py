@@ -1,15 +1,17 @@
 """Text to short message parts and back: encodings by Msg_Fmt, the length limits of each, and
 splitting that breaks no character.
 
-To send, an encoding needs a row in `ENCODINGS` (codec, limits, where it may be cut); to read, one
-in `_READERS`. Limits are octets of content without the header. Source: CMPP 3.0, 7.4.3.1 (Msg_Fmt);
-3GPP TS 23.038 and 23.040 (lengths).
+The numbers are CMPP's Msg_Fmt; `coding` has the same for protocols that number differently. To
+send, an encoding needs a row in `ENCODINGS` (codec, where it may be cut) and one in `LIMITS`; to
+read, one in `_READERS`. Limits are octets of content without the header. Source: CMPP 3.0, 7.4.3.1
+(Msg_Fmt); 3GPP TS 23.038 and 23.040 (lengths).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from protocols.sms.udh import Concat
 
@@ -45,32 +47,34 @@ LIMITS = {
 MAX_PARTS = 255
 
 
+#: `cut(data, start, stop)` moves `stop` down to the last edge between two characters.
+Cut = Callable[[bytes, int, int], int]
+
+
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """How text becomes octets. `cut(data, start, stop)` moves `stop` down to the last edge
-    between two characters.
-    """
+    """How text becomes octets, and where these may be cut."""
 
     codec: str
-    cut: Callable[[bytes, int, int], int]
+    cut: Cut
 
 
-def _cut_anywhere(_data: bytes, _start: int, stop: int) -> int:
+def cut_anywhere(_data: bytes, _start: int, stop: int) -> int:
+    """Where every octet is a character."""
     return stop
 
 
-def _cut_utf16(data: bytes, _start: int, stop: int) -> int:
+def cut_utf16(data: bytes, _start: int, stop: int) -> int:
     """Even octets only, and never between the halves of a surrogate pair."""
     stop -= stop % 2
     return stop - 2 if 0xD8 <= data[stop - 2] <= 0xDB else stop
 
 
-ENCODINGS = {ASCII: Encoding("ascii", _cut_anywhere), UCS2: Encoding("utf-16-be", _cut_utf16)}
+ENCODINGS = {ASCII: Encoding("ascii", cut_anywhere), UCS2: Encoding("utf-16-be", cut_utf16)}
 _READERS = {ASCII: "ascii", UCS2: "utf-16-be", GBK: "gb18030"}
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(NamedTuple):
     """One short message: `content` as it goes into the PDU, header included when `udhi` is 1."""
 
     number: int
@@ -108,16 +112,33 @@ def decode(content: bytes, msg_fmt: int) -> str | None:
     return None if codec is None else content.decode(codec, "replace")
 
 
-def _edges(data: bytes, msg_fmt: int, limit: int) -> list[int]:
+def edges(data: bytes, cut: Cut, limit: int) -> list[int]:
     """Where the parts of `data` end, each at most `limit` octets."""
-    cut = ENCODINGS[msg_fmt].cut
-    edges = []
+    found = []
     start, size = 0, len(data)
     while size - start > limit:
         start = cut(data, start, start + limit)
-        edges.append(start)
-    edges.append(size)
-    return edges
+        found.append(start)
+    found.append(size)
+    return found
+
+
+def divide(data: bytes, cut: Cut, limits: Limits, reference: int, wide: bool) -> list[Part]:
+    """The parts of encoded text; see `split`. Raises TooLong above 255."""
+    if len(data) <= limits.single:
+        return [Part(1, 1, 0, data)]
+    stops = edges(data, cut, limits.part_wide if wide else limits.part)
+    total = len(stops)
+    if total > MAX_PARTS:
+        raise TooLong(f"{total} parts, at most {MAX_PARTS}")
+    reference &= 0xFFFF if wide else 0xFF
+    parts = []
+    start = 0
+    for number, stop in enumerate(stops, 1):
+        header = Concat(reference, total, number, wide).encode()
+        parts.append(Part(number, total, 1, header + data[start:stop]))
+        start = stop
+    return parts
 
 
 def count_parts(
@@ -129,7 +150,7 @@ def count_parts(
     data = encode(text, fmt)
     if len(data) <= limit.single:
         return 1
-    return len(_edges(data, fmt, limit.part_wide if wide else limit.part))
+    return len(edges(data, ENCODINGS[fmt].cut, limit.part_wide if wide else limit.part))
 
 
 def split(
@@ -147,19 +168,4 @@ def split(
     and ValueError as `encode` does.
     """
     fmt = choose(text) if msg_fmt is None else msg_fmt
-    limit = limits or LIMITS[fmt]
-    data = encode(text, fmt)
-    if len(data) <= limit.single:
-        return [Part(1, 1, 0, data)]
-    edges = _edges(data, fmt, limit.part_wide if wide else limit.part)
-    total = len(edges)
-    if total > MAX_PARTS:
-        raise TooLong(f"{total} parts, at most {MAX_PARTS}")
-    reference &= 0xFFFF if wide else 0xFF
-    parts = []
-    start = 0
-    for number, stop in enumerate(edges, 1):
-        header = Concat(reference, total, number, wide).encode()
-        parts.append(Part(number, total, 1, header + data[start:stop]))
-        start = stop
-    return parts
+    return divide(encode(text, fmt), ENCODINGS[fmt].cut, limits or LIMITS[fmt], reference, wide)

@@ -212,6 +212,49 @@ def idconvert(unionid: str, openid: str, provider: bool = False) -> bytes:
     return write({**fields, "subject_type": int(provider)})
 
 
+# -- notes on a customer ------------------------------------------------------------------------------------------------
+
+
+def remark(
+    userid: str,
+    external_userid: str,
+    *,
+    remark: str | None = None,
+    description: str | None = None,
+    company: str | None = None,
+    mobiles: Sequence[str] | None = None,
+) -> bytes:
+    """externalcontact/remark: what the member noted about a customer. None = leave it as it is, "" = clear it."""
+    given = {"remark": remark, "description": description, "remark_company": company}
+    fields: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    at_most("contact.remark", remark or "")
+    at_most("contact.remark.description", description or "")
+    at_most("contact.remark.company", company or "")
+    if mobiles is not None:
+        # WeCom clears the list for one empty number, not for an empty list.
+        fields["remark_mobiles"] = list(mobiles) or [""]
+    if not fields:
+        raise Malformed("contact.remark: nothing to change")
+    return write({**_pair(userid, external_userid), **fields})
+
+
+def mark_tag(
+    userid: str, external_userid: str, add: Sequence[str] = (), remove: Sequence[str] = ()
+) -> bytes:
+    """externalcontact/mark_tag: the corp's tags, by id, put on a customer of the member or taken off."""
+    if not (add or remove):
+        raise Malformed("mark_tag: add_tag or remove_tag must be there")
+    fields = present(add_tag=list(add), remove_tag=list(remove))
+    return write({**_pair(userid, external_userid), **fields})
+
+
+def _pair(userid: str, external_userid: str) -> dict[str, str]:
+    return {
+        "userid": needed("userid", userid),
+        "external_userid": needed("external_userid", external_userid),
+    }
+
+
 # -- inheritance --------------------------------------------------------------------------------------------------------
 
 

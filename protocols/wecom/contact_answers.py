@@ -171,6 +171,11 @@ class MassTask(Model):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MassAttachment:
+    kind: str = text("msgtype")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MassLine:
     """`create_type`: 0 the corp, 1 a member."""
 
@@ -179,6 +184,7 @@ class MassLine:
     created_at: int = number("create_time")
     create_type: int = number("create_type")
     content: str = text("text/content")
+    attachments: tuple[MassAttachment, ...] = many(MassAttachment, "attachments")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,8 @@ Source: section 2.1 of our WeCom reference (official page of global error codes,
 `errmsg` changes without notice and is quoted, never read. An answer with an errcode is a definite answer: nothing was done.
 A code that is not listed is tried again, within the bounds of the retry policy: repeating what was refused cannot send twice,
 while dropping it could lose a message to a code that is only new; an alarm asks for a new line here.
+
+Long because it is one table, with a row for every code.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""What members and apps cause: every message to an app and every app, directory, archive and kf callback of section 7.1, one dataclass each."""
+"""What members and apps cause: every message to an app and every app, directory, archive and kf callback of section 7.1, one dataclass each.
+
+Long because it is a list of values, one for each callback.
+"""
 
 from __future__ import annotations
 

@@ -17,6 +17,7 @@ from protocols.address import SCHEMES, Address
 from protocols.envelope import Decision, Envelope, Record
 from protocols.errors import Malformed
 from protocols.outcome import (
+    Amended,
     Held,
     Outcome,
     Rejected,
@@ -26,7 +27,7 @@ from protocols.outcome import (
     Suppressed,
     Unknown,
 )
-from protocols.payload import DeliveryReport, Payload, Text
+from protocols.payload import CONTENT, DeliveryReport, Group, Leaf, Payload, Plan, Text
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "wire"
 T0 = 1_790_000_000_000
@@ -42,12 +43,39 @@ PAYLOADS: dict[type, st.SearchStrategy[Any]] = {
     cls: st.builds(cls, at=ints) if cls is DeliveryReport else st.builds(cls)
     for cls in get_args(Payload)
 }
+leaves = st.builds(
+    Leaf,
+    kind=texts,
+    payload=st.one_of(*(PAYLOADS[cls] for cls in CONTENT)),
+    account=texts,
+    to=st.none() | addresses,
+    wait_ms=ints,
+    success=texts,
+    cost=ints,
+)
+groups = st.builds(Group, ints, st.lists(ints, max_size=3).map(tuple))
+PAYLOADS[Plan] = st.builds(
+    Plan,
+    st.lists(leaves, max_size=3).map(tuple),
+    st.lists(groups, max_size=3).map(tuple),
+    ints,
+    lists,
+)
 payloads = st.one_of(*PAYLOADS.values())
+amendments = st.builds(
+    Amended,
+    st.none() | addresses,
+    texts,
+    st.none() | st.one_of(*(PAYLOADS[cls] for cls in CONTENT)),
+    lists,
+    texts,
+    texts,
+)
 OUTCOMES: dict[type, st.SearchStrategy[Any]] = {
     Sent: st.builds(Sent, lists, texts),
-    Routed: st.builds(Routed, lists),
+    Routed: st.builds(Routed, lists, st.none() | amendments),
     Suppressed: st.builds(Suppressed, texts, texts),
-    Held: st.builds(Held, ints, texts, texts),
+    Held: st.builds(Held, ints, texts, texts, ints),
     Retry: st.builds(Retry, scopes, texts, st.floats(0, 1e9), texts),
     Unknown: st.builds(Unknown, texts, lists),
     Rejected: st.builds(Rejected, scopes, texts, texts),
@@ -81,6 +109,12 @@ envelopes = st.builds(
     remote_id=texts,
     possibly_duplicate=st.booleans(),
     trace=texts,
+    leaf=texts,
+    reservation=texts,
+    once_key=texts,
+    given=st.none() | addresses,
+    held_since=ints,
+    keyid=texts,
 )
 decisions = st.builds(
     Decision, texts, texts, texts, texts, ints, st.lists(st.tuples(texts, texts)).map(tuple)
@@ -136,7 +170,9 @@ def test_every_outcome_survives_alone(kind: type) -> None:
 
 @pytest.mark.parametrize("cls", [Envelope, Record, Decision])
 def test_no_field_is_forgotten_on_the_wire(cls: type) -> None:
-    record = Record("r", 1, "channel", SMALL, Sent(), (Decision("a", "b", "c"),))
+    # What only some messages have is left out of all others.
+    said = replace(SMALL, chat="wr1", leaf="first", reservation="t", keyid="k1")
+    record = Record("r", 1, "channel", said, Sent(), (Decision("a", "b", "c"),))
     kind, values = msgpack.unpackb(wire.seal(record))
     on_wire = {Record: values, Envelope: values[3], Decision: values[5][0]}[cls]
     assert kind == "r"
@@ -190,6 +226,21 @@ EXPECTED: dict[str, Any] = {
         reference="r-1",
         final=True,
     ),
+    "v1/record-amended.hex": Record(
+        id="rec_2",
+        at=T0 + 1000,
+        pipeline="submit",
+        envelope=replace(
+            SMALL,
+            person="c-7",
+            channels=("sms",),
+            reservation="msg_1@7",
+            once_key="gift9",
+            given=Address("customer", "c-7"),
+            held_since=T0 - 232,
+        ),
+        outcome=Routed(("east",), Amended(NUMBER, "c-7", Text("**"), ("sms",), "", "msg_1@7")),
+    ),
 }
 
 
@@ -211,8 +262,11 @@ def test_every_kept_frame_has_its_expectation() -> None:
 
 
 def test_fields_of_a_newer_release_are_ignored_at_every_level() -> None:
+    said = replace(
+        SMALL, chat="wr1", leaf="first", reservation="t", keyid="k1"
+    )  # so that every field is there
     record = Record(
-        "r", 1, "channel", SMALL, Rejected("message", "d", "c"), (Decision("a", "b", "c"),)
+        "r", 1, "channel", said, Rejected("message", "d", "c"), (Decision("a", "b", "c"),)
     )
     kind, values = msgpack.unpackb(wire.seal(record))
     values[3][2].append("new")
@@ -221,6 +275,16 @@ def test_fields_of_a_newer_release_are_ignored_at_every_level() -> None:
     values[4].append(None)
     values[5][0].append("new")
     assert wire.open_sealed(msgpack.packb([kind, [*values, "new", [1, ["deep"]]]])) == record
+
+
+def test_an_older_release_reads_a_routed_outcome_without_what_it_does_not_know() -> None:
+    tag, to, amended = msgpack.unpackb(
+        wire.seal_outcome(Routed(("east",), Amended(NUMBER, "c", Text("hi"), ("sms",), "", "t")))
+    )
+    assert (tag, to) == ("routed", ["east"])
+    # As a field of a newer release it nests no deeper than these may.
+    wire._unknown([amended])
+    assert wire.seal_outcome(Routed(("east",))) == msgpack.packb(["routed", ["east"]])
 
 
 def test_fields_an_older_release_did_not_write_have_their_defaults() -> None:

@@ -207,6 +207,22 @@ GOLDEN: list[tuple[bytes, str]] = [
     (contact.unionid("un", "op"), '{"openid":"op","unionid":"un"}'),
     (contact.idconvert("un", "op", True), '{"openid":"op","subject_type":1,"unionid":"un"}'),
     (
+        contact.remark("zs", "wm", remark="王总", description="", company="某司", mobiles=["138"]),
+        '{"description":"","external_userid":"wm","remark":"王总","remark_company":"某司","remark_mobiles":["138"],"userid":"zs"}',
+    ),
+    (
+        contact.remark("zs", "wm", mobiles=[]),
+        '{"external_userid":"wm","remark_mobiles":[""],"userid":"zs"}',
+    ),
+    (
+        contact.mark_tag("zs", "wm", ["et1"], ["et2"]),
+        '{"add_tag":["et1"],"external_userid":"wm","remove_tag":["et2"],"userid":"zs"}',
+    ),
+    (
+        contact.mark_tag("zs", "wm", remove=["et2"]),
+        '{"external_userid":"wm","remove_tag":["et2"],"userid":"zs"}',
+    ),
+    (
         contact.transfer("a", "b", ["wm"], "m"),
         '{"external_userid":["wm"],"handover_userid":"a","takeover_userid":"b","transfer_success_msg":"m"}',
     ),
@@ -344,6 +360,13 @@ REFUSED: list[tuple[str, Callable[[], Any]]] = [
     ("media_id or pic_url", contact.image),
     ("welcome_code: missing", lambda: contact.welcome("", "a")),
     ("userid_list: 101", lambda: contact.customers_of(["u"] * 101)),
+    ("contact.remark: 21 characters", lambda: contact.remark("zs", "wm", remark="王" * 21)),
+    ("contact.remark.description: 151", lambda: contact.remark("zs", "wm", description="王" * 151)),
+    ("contact.remark.company: 21", lambda: contact.remark("zs", "wm", company="王" * 21)),
+    ("contact.remark: nothing", lambda: contact.remark("zs", "wm")),
+    ("userid: missing", lambda: contact.remark("", "wm", remark="a")),
+    ("external_userid: missing", lambda: contact.mark_tag("zs", "", ["et1"])),
+    ("mark_tag: add_tag or remove_tag", lambda: contact.mark_tag("zs", "wm")),
     ("transfer.external_userid: 101", lambda: contact.transfer("a", "b", ["wm"] * 101)),
     ("transfer.success_msg: 201 characters", lambda: contact.transfer("a", "b", ["wm"], "您" * 201)),
     ("the same", lambda: contact.transfer("a", "a", ["wm"])),

@@ -22,12 +22,13 @@ from msgcenter.adapter import (
     Retry,
     Sent,
     Spec,
+    Unavailable,
     Unknown,
     Unreachable,
 )
 from protocols.address import SCHEMES
 from protocols.outcome import Outcome
-from protocols.payload import DeliveryReport, Payload
+from protocols.payload import DeliveryReport, Payload, Template
 
 Share = Field(default=0.0, ge=0.0, le=1.0)
 
@@ -35,13 +36,18 @@ Share = Field(default=0.0, ge=0.0, le=1.0)
 class Fail(BaseModel):
     """Shares (0 to 1) of messages that end badly. `unreachable` is a share of batches."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True
+    )
 
     retry: float = Share
+    """Is asked to come again."""
     rejected: float = Share
+    """Is refused for good."""
     unknown: float = Share
     """The answer is lost; by even odds the message was taken all the same."""
     unreachable: float = Share
+    """Finds nobody there."""
     seed: int | None = None
     """The same seed fails the same way; without one the process's dice are used."""
 
@@ -49,16 +55,22 @@ class Fail(BaseModel):
 class Receipts(BaseModel):
     """Report on every message taken, `after_s` seconds later."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True
+    )
 
     after_s: float = Field(default=0.0, ge=0.0)
+    """Seconds from taking to reporting."""
     state: Literal["delivered", "undelivered", "unknown", "read"] = "delivered"
+    """What is reported."""
 
 
 class DevNullSettings(BaseModel):
     """Settings of kind `devnull`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True
+    )
 
     journal: Path | None = None
     """One JSON line per message taken; several processes may share the file."""
@@ -69,7 +81,9 @@ class DevNullSettings(BaseModel):
     refuse: frozenset[str] = frozenset()
     """Addresses that are refused for good."""
     fail: Fail = Fail()
+    """What goes wrong, and how often."""
     receipts: Receipts | None = None
+    """Reports on what was taken; none = no reports."""
 
 
 class DevNull(Adapter):
@@ -78,7 +92,7 @@ class DevNull(Adapter):
     spec = Spec(
         kind="devnull",
         title="Nowhere (空设备)",
-        payloads=frozenset(get_args(Payload)),
+        payloads=frozenset(get_args(Payload)) - {Template},
         schemes=SCHEMES,
         max_batch=100,
         in_flight=4,
@@ -89,10 +103,6 @@ class DevNull(Adapter):
 
     def __init__(self, settings: DevNullSettings, port: Port) -> None:
         super().__init__(settings, port)
-        if settings.receipts:
-            # The class speaks for the default settings, in which `sent` is the last word.
-            own = replace(self.spec, receipts=frozenset({settings.receipts.state}))
-            self.spec = own  # type: ignore[misc]
         self.plugged = True
         self.lose = 0
         self.taken: deque[str] = deque(maxlen=100_000)
@@ -100,6 +110,12 @@ class DevNull(Adapter):
         self._fails = fail.retry + fail.rejected + fail.unknown > 0
         self._dice = port.random if fail.seed is None else Random(fail.seed)  # noqa: S311 - not secret
         self._due: deque[tuple[float, Report]] = deque()
+
+    @classmethod
+    def abilities(cls, settings: DevNullSettings) -> Spec:
+        if not settings.receipts:
+            return cls.spec  # `sent` is the last word
+        return replace(cls.spec, receipts=frozenset({settings.receipts.state}))
 
     async def deliver(self, batch: Sequence[Dispatch]) -> list[Outcome]:
         """Take the batch, or fail as the settings say. The remote id of a message is its token."""
@@ -171,7 +187,7 @@ class DevNull(Adapter):
                 continue
             try:
                 await self.port.emit([self._due[number][1] for number in range(ready)])
-            except Exception as error:  # noqa: BLE001 - the receipts stay
+            except Unavailable as error:  # the receipts stay
                 name = type(error).__name__
                 self.port.log.warning("receipts_not_durable", error=name, count=ready)
                 await clock.sleep(1.0)

@@ -1,4 +1,4 @@
-"""The platform's own inbox: events go to a caller's callback as signed HTTP POSTs (Standard
+"""Callbacks: events go to a caller's callback as signed HTTP POSTs (Standard
 Webhooks, CloudEvents JSON).
 
 A receiver knows a repeat by `webhook-id`, the event's own id, which every try of it carries: so an
@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable, Sequence
+from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -26,6 +27,7 @@ from msgcenter.adapter import (
     Retry,
     Spec,
     Subscriber,
+    Unavailable,
     Unknown,
     Unreachable,
 )
@@ -41,7 +43,9 @@ _HEADERS = {
     "Accept-Encoding": "identity",
     "User-Agent": "msgcenter",
 }
-_MODEL = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+_MODEL = ConfigDict(
+    frozen=True, extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True
+)
 
 
 class Egress(BaseModel):
@@ -50,7 +54,9 @@ class Egress(BaseModel):
     model_config = _MODEL
 
     allow: tuple[str, ...] = ()
+    """Networks (CIDR) that callbacks may lead to beside public addresses, as 10.0.0.0/8."""
     https_only: bool = True
+    """false: plain http as well."""
 
     @field_validator("allow")
     @classmethod
@@ -65,7 +71,9 @@ class PlatformSettings(BaseModel):
     model_config = _MODEL
 
     egress: Egress = Egress()
+    """Where callbacks may lead."""
     connect_s: float = Field(default=3.0, gt=0)
+    """Longest time to connect."""
     read_s: float = Field(default=10.0, gt=0)
     """Longest silence while the answer is awaited."""
     total_s: float = Field(default=20.0, gt=0)
@@ -73,6 +81,7 @@ class PlatformSettings(BaseModel):
     per_host: int = Field(default=16, ge=1)
     """Calls at once to one host, so that a slow one keeps its share only."""
     connections: int = Field(default=256, ge=1)
+    """Connections at once, to all hosts together."""
 
 
 class EgressRefused(OSError):
@@ -86,7 +95,7 @@ class Platform(Adapter):
 
     spec = Spec(
         kind="platform",
-        title="Platform inbox (平台收件箱)",
+        title="Callbacks of subscribers (平台回调)",
         payloads=frozenset({Notice}),
         schemes=frozenset({"caller"}),
         max_batch=100,
@@ -96,6 +105,22 @@ class Platform(Adapter):
     )
     Settings = PlatformSettings
     settings: PlatformSettings
+
+    @classmethod
+    def refuses(cls, settings: PlatformSettings, address: str) -> str:
+        """Of a subscriber's URL: a wrong scheme, a login in it, or an address literal where no call may lead. A name is looked up
+        at every call, and what it leads to then is checked then."""
+        try:
+            host = _checked(address, settings.egress.https_only)
+        except Malformed as error:
+            return str(error)
+        literal = host.strip("[]")
+        local = literal.rstrip(".").lower()
+        if local == "localhost" or local.endswith(".localhost"):
+            literal = "127.0.0.1"
+        if _is_literal(literal) and not may_call(literal, networks(settings.egress.allow)):
+            return "it leads to an address that may not be called"
+        return ""
 
     def __init__(self, settings: PlatformSettings, port: Port) -> None:
         super().__init__(settings, port)
@@ -169,9 +194,12 @@ class Platform(Adapter):
 
     async def _post(self, http: aiohttp.ClientSession, envelope: Envelope) -> Outcome:
         caller = envelope.to.value
-        subscriber = self.port.subscriber(caller)
+        try:
+            subscriber = await self.port.subscriber(caller)
+        except Unavailable as error:
+            return Retry("channel", str(error), 0.0, "unavailable")
         if subscriber is None:
-            return Rejected("recipient", f"{caller} has no callback", "no_subscriber")
+            return Rejected("recipient", f"{caller} has no place for events", "no_subscriber")
         payload = envelope.payload
         if not isinstance(payload, Notice):
             return Rejected("message", "only events can be sent to a subscriber", "wrong_payload")
@@ -196,16 +224,31 @@ class Platform(Adapter):
             return _outcome_of(error)
 
     def _url(self, subscriber: Subscriber) -> str:
-        try:
-            url = urlsplit(subscriber.url)
-        except ValueError as error:
-            raise Malformed(f"callback URL: {error}") from error
-        allowed = ("https",) if self.settings.egress.https_only else ("https", "http")
-        if url.scheme not in allowed or not url.hostname:
-            raise Malformed(f"callback URL: needs {' or '.join(allowed)} and a host")
-        if url.username is not None or url.password is not None:
-            raise Malformed("callback URL: credentials do not belong in a URL")
+        _checked(subscriber.url, self.settings.egress.https_only)
         return subscriber.url
+
+
+def _checked(address: str, https_only: bool) -> str:
+    """The host of a URL that has the form of one to call. Raises Malformed."""
+    try:
+        url = urlsplit(address)
+        host, _ = url.hostname, url.port
+    except ValueError as error:
+        raise Malformed(f"callback URL: {error}") from error
+    allowed = ("https",) if https_only else ("https", "http")
+    if url.scheme not in allowed or not host:
+        raise Malformed(f"callback URL: needs {' or '.join(allowed)} and a host")
+    if url.username is not None or url.password is not None:
+        raise Malformed("callback URL: credentials do not belong in a URL")
+    return host
+
+
+def _is_literal(host: str) -> bool:
+    try:
+        ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    return True
 
 
 async def _drop_body(response: aiohttp.ClientResponse) -> None:

@@ -4,18 +4,16 @@ suite and the sandbox.
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, ClassVar, cast
 
 from adapters.devnull import DevNull, DevNullSettings
+from adapters.inbox import Inbox, InboxSettings
 from adapters.platform import Platform, PlatformSettings
 from adapters.sim.platform import PlatformOptions, PlatformSim
-from adapters.sim.smsc import Options, Smsc
-from adapters.sms import Sms, SmsSettings
-from msgcenter.adapter import Dispatch, Port, Secret, Subscriber
+from msgcenter.adapter import Dispatch, Port, Posted, Received, Report, Subscriber, Unavailable
 from msgcenter.rig import kept
 from msgcenter.simulator import Journal
 from protocols.address import Address
@@ -89,8 +87,8 @@ class _Subscribed:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._port, name)
 
-    def subscriber(self, caller: str) -> Subscriber | None:
-        return self._subscribers.get(caller) or self._port.subscriber(caller)
+    async def subscriber(self, name: str) -> Subscriber | None:
+        return self._subscribers.get(name) or await self._port.subscriber(name)
 
 
 class _PlatformRunning:
@@ -159,87 +157,78 @@ class PlatformRig:
             await far.stop()
 
 
-class _SmsRunning:
-    def __init__(self, adapter: Sms, far: Smsc) -> None:
+class _Shelf:
+    """Inboxes in memory before a Port, which can be away; all else is the Port. `lose`: the next news of an item gets lost."""
+
+    def __init__(self, port: Port) -> None:
+        self._port = port
+        self.items: dict[str, Posted] = {}
+        self.away = False
+        self.lose = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._port, name)
+
+    async def post(self, items: Sequence[Posted], most_unread: int) -> list[bool]:
+        del most_unread
+        if self.away:
+            raise Unavailable("the store is away")
+        out = []
+        for item in items:
+            fits = not item.owner.value.startswith("full")
+            if fits:
+                self.items.setdefault(item.id, item)
+            out.append(fits)
+        return out
+
+    async def unpost(self, ids: Sequence[str]) -> set[str]:
+        return {one for one in ids if self.items.pop(one, None)}
+
+    async def emit(self, items: Sequence[Received | Report]) -> None:
+        if self.lose:
+            self.lose -= 1
+            raise Unavailable("the bus is away")
+        await self._port.emit(items)
+
+
+class _InboxRunning:
+    def __init__(self, adapter: Inbox, shelf: _Shelf) -> None:
         self.adapter = adapter
-        self.far = far
-        self._ids: dict[str, str] = {}
-        self._losing = False
-        far.journal.watch(self._taken)
+        self.shelf = shelf
 
     def dispatch(self, number: int) -> Dispatch:
-        digits = f"138{number:08d}"
-        item = dispatch_of(number, Address("tel", f"+86{digits}"), Text(f"您有第{number}条通知"))
-        self._ids[digits] = item.envelope.id
-        return item
+        return dispatch_of(number, Address("staff", f"s{number}"), Text(f"第{number}条"))
 
     def refused(self, number: int) -> Dispatch:
-        digits = f"139{number:08d}"
-        item = dispatch_of(number, Address("tel", f"+86{digits}"), Text("您好"))
-        self._ids[digits] = item.envelope.id
-        return item
+        return dispatch_of(number, Address("staff", f"full{number}"), Text("好"))
 
     def received(self) -> Sequence[str]:
-        return [self._ids[entry["recipient"]] for entry in self.far.journal.entries()]
+        return list(self.shelf.items)
 
     async def unplug(self) -> None:
-        await self.far.stop()
-        async with asyncio.timeout(5):
-            while self.adapter.links_up:  # noqa: ASYNC110 - a few milliseconds, in a rig
-                await asyncio.sleep(0.005)
+        self.shelf.away = True
 
     async def plug(self) -> None:
-        await self.far.start()
+        self.shelf.away = False
 
     async def lose_answer(self) -> None:
-        self._losing = True
-        self.far.faults.drop_responses = 1.0
-
-    def _taken(self, _entry: Mapping[str, Any]) -> None:
-        if self._losing:  # the answer follows in this very turn of the loop
-            self._losing = False
-            asyncio.get_running_loop().call_soon(self._answer_again)
-
-    def _answer_again(self) -> None:
-        self.far.faults.drop_responses = 0.0
+        self.shelf.lose = 1
 
     async def say(self, text: str) -> None:
-        while True:
-            done = await self.far.inject_mo("13800000001", "106900001", text)
-            if done["delivered"]:
-                return
+        raise RuntimeError(f"an inbox only listens: {len(text)} characters lost")
 
 
-class SmsRig:
-    """Rig of `sms` over CMPP 3.0; numbers that begin with 139 are refused."""
+class InboxRig:
+    """Rig of `inbox`: inboxes that begin with full are full."""
 
-    kind: ClassVar[str] = "sms"
+    kind: ClassVar[str] = "inbox"
 
     def settings(self) -> dict[str, Any]:
-        return {
-            "protocol": "cmpp3",
-            "host": "127.0.0.1",
-            "port": 7890,
-            "account": "901234",
-            "secret": "${env:SMS_SECRET}",
-            "src": "106900001",
-            "connections": 2,
-            "response_timeout_s": 1.0,
-            "reconnect_min_s": 0.05,
-            "reconnect_max_s": 0.5,
-        }
+        return {"most_unread": 1000}
 
     @asynccontextmanager
-    async def run(self, port: Port) -> AsyncIterator[_SmsRunning]:
-        options = Options.model_validate({"port": 0, "report_delay": 0.01})
-        far = Smsc(options, Journal())
-        far.faults.refuse["139"] = 13
-        await far.start()
-        try:
-            known = {"port": far.port, "secret": Secret(options.secret)}
-            settings = SmsSettings.model_validate(self.settings() | known)
-            adapter = Sms(settings, port)
-            async with kept(adapter):
-                yield _SmsRunning(adapter, far)
-        finally:
-            await far.stop()
+    async def run(self, port: Port) -> AsyncIterator[_InboxRunning]:
+        shelf = _Shelf(port)
+        adapter = Inbox(InboxSettings.model_validate(self.settings()), cast(Port, shelf))
+        async with kept(adapter):
+            yield _InboxRunning(adapter, shelf)

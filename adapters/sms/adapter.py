@@ -1,8 +1,8 @@
-"""The SMS channel: texts in parts over several connections, each message's outcome from its
-answers, reports and replies in.
+"""The SMS channel: texts by their rules and in parts, over the supplier that suits the number, each
+message's outcome from its answers; reports and replies in.
 
 Nothing is ever sent again on a timeout: what was written and not answered is Unknown, what was not
-written is given back.
+written is given back. One file for the life of a message, for each step decides the next.
 """
 
 from __future__ import annotations
@@ -10,35 +10,41 @@ from __future__ import annotations
 import asyncio
 import zlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from adapters.sms.connection import Connection, Pace
+from adapters.sms.carriers import Ported, carrier_of
+from adapters.sms.connection import Connection
+from adapters.sms.dialects import Called, Told, Written
 from adapters.sms.inbox import Inbox
-from adapters.sms.numbers import sender_digits, to_carrier
+from adapters.sms.listener import Listener
+from adapters.sms.numbers import CHINA, national, sender_digits, to_carrier
 from adapters.sms.outgoing import Batch, Outgoing
+from adapters.sms.routing import Health, choose
 from adapters.sms.settings import SmsSettings
+from adapters.sms.supplier import Supplier
 from msgcenter.adapter import (
     Adapter,
     Dispatch,
     Malformed,
     Port,
     Rejected,
+    Retry,
     Spec,
     Unreachable,
 )
-from protocols.cmpp import pdu as p
-from protocols.cmpp.link import Link
-from protocols.cmpp.terms import LinkOptions, Role
+from protocols.address import Address
 from protocols.envelope import Envelope
 from protocols.outcome import Outcome
 from protocols.payload import Text
-from protocols.sms import text
+from protocols.sms.content import Fitted, Unfit, fit
+from protocols.sms.text import Part, divide
 
 MAX_REFERENCES = 50_000
+MAX_FITTED = 2_000
 
 
 class Sms(Adapter):
-    """One account at one gateway."""
+    """One channel: one account at one gateway, or several suppliers."""
 
     spec = Spec(
         kind="sms",
@@ -50,7 +56,8 @@ class Sms(Adapter):
         receives=True,
         receipts=frozenset({"delivered", "undelivered"}),
         limits={
-            "length": "70 characters (140 ASCII), above that 67 (134) a part; at most 255 parts",
+            "length": "70 characters (140 ASCII, SMPP 160), above that 67 (134, 153) a part; at "
+            "most 255 parts",
             "repeats": "the gateway does not know them; an unanswered message is not sent again",
         },
     )
@@ -61,134 +68,112 @@ class Sms(Adapter):
         super().__init__(settings, port)
         self.counts: Counter[str] = Counter()
         """Oddities by name, for logs and tests."""
-        self._version = p.V30 if settings.protocol == "cmpp3" else p.V20
-        self._limits = {text.ASCII: text.SEPTETS} if settings.ascii_septets else {}
-        self._pace = Pace(settings.rate)
-        self._connections: set[Connection] = set()
+        province = settings.province
+        self.suppliers = {
+            name: Supplier(name, terms, province.of(terms.protocol), port=port, channel=self)
+            for name, terms in settings.endpoints.items()
+        }
         self._references: dict[str, int] = {}
         self._links_up = 0
         self._draining = False
         self._up: Callable[[bool], None] | None = None
-        self._inbox = Inbox(port, settings.long_mo_s, self.count)
+        self._inbox = Inbox(port, settings.long_mo_s, self)
+        self._ported = Ported(port, settings.ported_days * 86400)
+        called = [
+            (one, one.dialect) for one in self.suppliers.values() if isinstance(one.dialect, Called)
+        ]
+        self.listener: Listener | None = None
+        if settings.listen is not None and called:
+            self.listener = Listener(settings.listen, called, port, self.count)
+        self._adopted()
+
+    def _adopted(self) -> None:
+        self._rules = self.settings.rules
+        for supplier in self.suppliers.values():
+            supplier.fitted.clear()  # by other rules, perhaps
+        self._options = [supplier.option for supplier in self.suppliers.values()]
+        self._by_carrier = len(self._options) > 1 and any(one.carriers for one in self._options)
+
+    def adopt(self, settings: SmsSettings) -> bool:
+        """Weights, backups, carriers, rates, content rules, codes and ranges change while the links
+        stay; anything else needs new links.
+        """
+        old, new = self.settings.endpoints, settings.endpoints
+        lasting = ("listen", "long_mo_s", "ported_days")
+        if old.keys() != new.keys() or not all(new[name].same_wire(old[name]) for name in old):
+            return False
+        if any(getattr(settings, name) != getattr(self.settings, name) for name in lasting):
+            return False
+        province = settings.province
+        for name, supplier in self.suppliers.items():
+            supplier.adopt(new[name], province.of(new[name].protocol))
+        self.settings = settings
+        self._adopted()
+        return True
 
     @property
     def links_up(self) -> int:
-        """Connections that are logged in."""
+        """Connections that are logged in and can carry messages."""
         return self._links_up
 
-    # --- out ---
+    # --- a message ---
 
     def render(self, envelope: Envelope) -> None:
-        """Raises Malformed for another scheme or payload, an empty text, or more than 255 parts."""
-        to_carrier(envelope.to, self.settings.country_prefix)
-        self._split(envelope, 0)
-
-    async def deliver(self, batch: Sequence[Dispatch]) -> list[Outcome]:
-        """Write the batch on one connection, in order, and wait for every answer.
-
-        What the loss of a connection left unwritten goes over another, within `queue_s`. Raises
-        Unreachable when none is logged in, or when the one chosen was lost before a byte of the
-        batch was written.
+        """Raises Malformed for another scheme or payload, an empty text, or too many parts, whatever
+        supplier it may go by.
         """
-        connection = self._pick()
-        if connection is None:
-            raise Unreachable("sms: draining" if self._draining else "sms: no connection is up")
-        outcomes: list[Outcome | None] = [None] * len(batch)
-        todo: dict[int, Sequence[p.Submit]] = {}
-        for index, item in enumerate(batch):
+        errors = []
+        for supplier in self.suppliers.values():
             try:
-                todo[index] = self._submits(item)
+                to_carrier(envelope.to, supplier.country_prefix)
+                self._fit(envelope, supplier)
             except Malformed as error:
-                outcomes[index] = Rejected("message", str(error), "malformed")
-        until = self.port.clock.monotonic() + self.settings.queue_s
-        while todo and connection is not None:
-            messages = [Outgoing(index, submits) for index, submits in todo.items()]
-            await self._send(connection, messages, until)
-            for message in messages:
-                outcomes[message.index] = message.outcome
-                if not message.given_back:
-                    del todo[message.index]
-            if len(todo) == len(batch):
-                break  # nothing has left: the whole batch can come again
-            connection = await self._another(until) if todo else None
-        if len(todo) == len(batch):
-            raise Unreachable("sms: nothing could be written")
-        return [outcome for outcome in outcomes if outcome is not None]
+                errors.append(error)
+        if len(errors) == len(self.suppliers):
+            raise errors[0]
 
-    async def _send(
-        self, connection: Connection, messages: Sequence[Outgoing], until: float
-    ) -> None:
-        """Write and wait for every answer; from `until` on what was not begun is given back."""
-        loop = asyncio.get_running_loop()
-        work = Batch(messages, loop)
-        connection.send(messages)
-        left = max(until - self.port.clock.monotonic(), 0.0)
-        timer = loop.call_later(left, _give_back, messages, "waited too long to be written")
-        try:
-            await work.done
-        finally:
-            timer.cancel()
-            _give_back(messages, "cancelled")  # only after a cancellation is there anything left
-
-    async def _another(self, until: float) -> Connection | None:
-        """A connection for the rest of a batch whose own was lost: waits for one, but not for
-        long.
+    def _fit(self, envelope: Envelope, supplier: Supplier) -> Fitted:
+        """The text as `supplier` takes it; the last few thousand are kept, for a campaign has one
+        text and `render` has looked at each already.
         """
-        clock = self.port.clock
-        while not self._draining and clock.monotonic() < until:
-            connection = self._pick()
-            if connection is not None:
-                return connection if connection.answers else None
-            await clock.sleep(0.02)
-        return None
-
-    def _pick(self) -> Connection | None:
-        if self._draining:
-            return None
-        usable = [one for one in self._connections if one.usable]
-        return min(usable, key=lambda one: one.load) if usable else None
-
-    def _split(self, envelope: Envelope, reference: int) -> tuple[int, list[text.Part]]:
         payload = envelope.payload
         if not isinstance(payload, Text):
             raise Malformed(f"a short message holds text, not {type(payload).__name__}")
-        words, signature = payload.text, self.settings.signature
-        if not words:
-            raise Malformed("a short message needs at least one character")
-        if signature and signature not in words:
-            words = signature + words
-        fmt = text.choose(words)
+        marketing = envelope.category in self.settings.opt_out_categories
+        key = payload.text, marketing
+        found = supplier.fitted.get(key)
+        if found is not None:
+            return found
+        dialect = supplier.dialect
         try:
-            limits = self._limits.get(fmt)
-            return fmt, text.split(words, fmt, reference=reference, limits=limits)
-        except ValueError as error:
-            raise Malformed(str(error)[:200]) from error
-
-    def _submits(self, item: Dispatch) -> list[p.Submit]:
-        settings, envelope = self.settings, item.envelope
-        number = to_carrier(envelope.to, settings.country_prefix)
-        fmt, parts = self._split(envelope, 0)
-        if len(parts) > 1:
-            # Two long messages to one phone must not share a reference: count on from the last one.
-            fmt, parts = self._split(envelope, self._reference(number, item.token))
-        src = sender_digits(item.sender, settings.src)
-        return [
-            p.Submit(
-                recipients=(number,),
-                content=part.content,
-                src_id=src,
-                msg_src=settings.account,
-                msg_fmt=fmt,
-                udhi=part.udhi,
-                pk_total=part.total,
-                pk_number=part.number,
-                service_id=settings.service_id,
-                fee_user_type=settings.fee_user_type,
-                fee_type=settings.fee_type,
-                fee_code=settings.fee_code,
+            found = fit(
+                payload.text, self._rules, dialect.codings, marketing=marketing, wide=dialect.wide
             )
-            for part in parts
-        ]
+        except Unfit as error:
+            raise Malformed(f"{error.rule}: {error}"[:200]) from error
+        if len(supplier.fitted) >= MAX_FITTED:
+            supplier.fitted.clear()
+        supplier.fitted[key] = found
+        return found
+
+    def _outgoing(self, index: int, item: Dispatch, supplier: Supplier) -> Outgoing:
+        number = to_carrier(item.envelope.to, supplier.country_prefix)
+        fitted, dialect = self._fit(item.envelope, supplier), supplier.dialect
+        coding = fitted.coding
+        if fitted.parts == 1:
+            parts = [Part(1, 1, 0, fitted.data)]  # what `divide` would say, sooner
+        else:
+            # Two long messages to one phone must not share a reference: count on from the last one.
+            reference = self._reference(number, item.token)
+            cut = coding.alphabet.cut
+            parts = divide(fitted.data, cut, coding.limits, reference, dialect.wide)
+        sender = item.sender
+        sender = sender_digits(sender, supplier.terms.src) if sender else supplier.terms.src
+        submits = dialect.submits(Written(number, sender, fitted.text, coding, parts))
+        detail = fitted.cost
+        if len(self.suppliers) > 1:
+            detail += f", by {supplier.name}"
+        return Outgoing(index, submits, detail)
 
     def _reference(self, number: str, token: str) -> int:
         references = self._references
@@ -199,6 +184,174 @@ class Sms(Adapter):
             del references[next(iter(references))]
         return reference
 
+    # --- out ---
+
+    async def deliver(self, batch: Sequence[Dispatch]) -> list[Outcome]:
+        """Write each message by its supplier, in order, on one connection of each, and wait for
+        every answer.
+
+        What the loss of a connection left unwritten goes over another, within `queue_s`. Raises
+        Unreachable when none is logged in, or when those chosen were lost before a byte of the
+        batch was written.
+        """
+        if self._draining or not any(one.links_up for one in self.suppliers.values()):
+            raise Unreachable("sms: draining" if self._draining else "sms: no connection is up")
+        outcomes: list[Outcome | None] = [None] * len(batch)
+        todo = dict(enumerate(batch))
+        moved: set[int] = set()
+        carriers = await self._carriers(batch)
+        until = self.port.clock.monotonic() + self.settings.queue_s
+        first = True
+        while todo and (first or await self._another(until)):
+            placed = self._place(todo, carriers, outcomes, answering=not first)
+            first = False
+            if not placed:
+                break
+            # In this turn of the loop: the next may bring the end of a connection.
+            work = [Batch(messages) for messages in placed.values()]
+            for connection, messages in placed.items():
+                connection.send(messages)
+            await self._written(work, until)
+            for connection, messages in placed.items():
+                for message in messages:
+                    outcomes[message.index] = message.outcome
+                    if message.given_back or await self._moved(
+                        connection, message, batch[message.index], carriers, moved
+                    ):
+                        continue
+                    del todo[message.index]
+            if len(todo) == len(batch):
+                break  # nothing has left: the whole batch can come again
+        if len(todo) == len(batch):
+            raise Unreachable("sms: nothing could be written")
+        waits = Retry("channel", "no supplier can carry it now", 0.0, "not_handed_over")
+        return [waits if outcome is None else outcome for outcome in outcomes]
+
+    def _place(
+        self,
+        todo: dict[int, Dispatch],
+        carriers: Mapping[int, str],
+        outcomes: list[Outcome | None],
+        *,
+        answering: bool,
+    ) -> dict[Connection, list[Outgoing]]:
+        """Each message at the connection of its supplier; what cannot be a message of that supplier
+        gets its outcome and leaves `todo`.
+        """
+        placed: dict[Connection, list[Outgoing]] = {}
+        picked: dict[str, Connection] = {}
+        several = len(self.suppliers) > 1
+        clock = self.port.clock
+        health: dict[str, Health] = {}
+        for key, supplier in self.suppliers.items():
+            health[key] = supplier.health(answering=answering)
+            connection = supplier.pick()
+            if connection is not None:
+                picked[key] = connection
+        only = next(iter(self.suppliers))
+        for index in list(todo):
+            item = todo[index]
+            name: str | None = only
+            if several:
+                dice = zlib.crc32(item.envelope.to.value.encode()) / 2**32
+                name = choose(self._options, carriers.get(index, ""), health, dice)
+            if name is None or health[name] is Health.DOWN:
+                continue
+            supplier = self.suppliers[name]
+            try:
+                message = self._outgoing(index, item, supplier)
+            except Malformed as error:
+                outcomes[index] = Rejected("message", str(error), "malformed")
+                del todo[index]
+                continue
+            if health[name] is Health.PROBE:
+                supplier.breaker.chosen(clock.monotonic())
+                health[name] = Health.OPEN
+            placed.setdefault(picked[name], []).append(message)
+        return placed
+
+    async def _written(self, work: Sequence[Batch], until: float) -> None:
+        """Wait for every answer; from `until` on what was not begun is given back."""
+        loop = asyncio.get_running_loop()
+        messages = [message for batch in work for message in batch.messages]
+        left = max(until - self.port.clock.monotonic(), 0.0)
+        timer = loop.call_later(left, _give_back, messages, "waited too long to be written")
+        try:
+            for batch in work:
+                await batch.done
+        finally:
+            timer.cancel()
+            _give_back(messages, "cancelled")  # only after a cancellation is there anything left
+
+    async def _another(self, until: float) -> bool:
+        """Whether there is a connection for the rest of a batch whose own was lost: waits for one,
+        but not for long, and not for one that does not answer.
+        """
+        clock = self.port.clock
+        while not self._draining and clock.monotonic() < until:
+            if any(one.links_up for one in self.suppliers.values()):
+                return any(
+                    one.health(answering=True) is not Health.DOWN for one in self.suppliers.values()
+                )
+            await clock.sleep(0.02)
+        return False
+
+    # --- whose network a number is in ---
+
+    async def _carriers(self, batch: Sequence[Dispatch]) -> dict[int, str]:
+        """Index -> carrier, where suppliers differ in what they reach."""
+        if not self._by_carrier:
+            return {}
+        numbers = [_chinese(item.envelope.to) for item in batch]
+        moved = await self._ported.lookup(number for number in numbers if number)
+        ranges = self.settings.ranges
+        return {
+            index: moved.get(number) or carrier_of(number, ranges)
+            for index, number in enumerate(numbers)
+            if number
+        }
+
+    async def _moved(
+        self,
+        connection: Connection,
+        message: Outgoing,
+        item: Dispatch,
+        carriers: dict[int, str],
+        moved: set[int],
+    ) -> bool:
+        """Whether a refusal told us that the number has moved, and another supplier may be tried:
+        once for each message.
+        """
+        supplier = connection.owner
+        if not message.refused or message.accepted or message.index in moved:
+            return False
+        carrier = await self._learn(
+            supplier.codes.ported_to(str(message.refused)), supplier, _chinese(item.envelope.to)
+        )
+        if not carrier or not self._by_carrier:
+            return False
+        moved.add(message.index)
+        carriers[message.index] = carrier
+        return True
+
+    async def _learn(self, to: str, supplier: object, number: str) -> str:
+        """Remember where a number is, when that can be told; the carrier, else ""."""
+        assert isinstance(supplier, Supplier)
+        if not to or not number:
+            return ""
+        if to == "!":
+            if len(supplier.terms.carriers) != 1:
+                return ""
+            to += next(iter(supplier.terms.carriers))
+        await self._ported.learn(number, to)
+        return to
+
+    async def told(self, connection: Connection, told: Told) -> None:
+        """A receipt may say that the number has moved."""
+        to = connection.owner.codes.ported_to(told.code)
+        if to:
+            await self._learn(to, connection.owner, national(told.recipient))
+
     # --- the connections ---
 
     async def session(self, up: Callable[[bool], None]) -> None:
@@ -206,132 +359,83 @@ class Sms(Adapter):
         self._up = up
         self._draining = False
         self._links_up = 0
+        for supplier in self.suppliers.values():
+            supplier.draining = False
         self._gauges()
         try:
             async with asyncio.TaskGroup() as group:
-                for _ in range(self.settings.connections):
-                    group.create_task(self._keep())
+                for supplier in self.suppliers.values():
+                    group.create_task(supplier.run())
+                if self.listener is not None:
+                    group.create_task(self.listener.run())
                 group.create_task(self._tick())
                 group.create_task(self._inbox.run())
         finally:
-            for connection in list(self._connections):
+            for connection in self._connections():
                 connection.abort()
-            self._connections.clear()
+            for supplier in self.suppliers.values():
+                supplier.connections.clear()
             self._up = None
 
-    async def _keep(self) -> None:
-        """One connection, again and again, with growing and jittered pauses; a refused login
-        waits long.
-        """
-        settings, clock = self.settings, self.port.clock
-        version, delay = self._version, settings.reconnect_min_s
-        while not self._draining:
-            connection = await self._connect(version)
-            if connection is not None:
-                try:
-                    await asyncio.shield(connection.closed)
-                finally:
-                    self._connections.discard(connection)
-                    connection.abort()
-                if connection.login_status:
-                    self.port.log.error("sms_login_refused", status=connection.login_status)
-                else:
-                    self.port.log.warning("sms_link_down", why=connection.why)
-                if connection.was_open:
-                    delay = settings.reconnect_min_s
-                if connection.login_status == p.STATUS_VERSION and version == p.V30:
-                    version = p.V20
-                    continue
-                if connection.login_status in (p.STATUS_SOURCE, p.STATUS_AUTH):
-                    await clock.sleep(settings.login_retry_s)
-                    continue
-            await clock.sleep(delay * self.port.random.uniform(0.5, 1.0))
-            delay = min(delay * 2, settings.reconnect_max_s)
-
-    async def _connect(self, version: int) -> Connection | None:
-        settings, clock = self.settings, self.port.clock
-        options = LinkOptions(
-            version=version,
-            window=settings.window,
-            response_timeout=settings.response_timeout_s,
-            idle=settings.active_test_s,
-            test_timeout=settings.active_test_timeout_s,
-            tests=settings.active_tests,
-            login_timeout=settings.connect_timeout_s,
-            strict_auth=settings.strict_auth,
-        )
-
-        def make() -> Connection:
-            link = Link(Role.CLIENT, options, clock.monotonic())
-            one = Connection(
-                settings, link, clock=clock, owner=self, log=self.port.log, pace=self._pace
-            )
-            self._connections.add(one)  # before it can tell us that it is logged in
-            made.append(one)
-            return one
-
-        made: list[Connection] = []
-
-        try:
-            async with asyncio.timeout(settings.connect_timeout_s):
-                loop = asyncio.get_running_loop()
-                _, connection = await loop.create_connection(make, settings.host, settings.port)
-        except (OSError, TimeoutError) as error:
-            self.port.log.warning("sms_connect_failed", error=type(error).__name__)
-            for one in made:  # uvloop makes it before it knows whether there is anybody
-                self._connections.discard(one)
-                one.abort()
-            return None
-        return connection
+    def _connections(self) -> list[Connection]:
+        found = [one for supplier in self.suppliers.values() for one in supplier.connections]
+        return found + (list(self.listener.connections) if self.listener else [])
 
     async def _tick(self) -> None:
-        settings = self.settings
-        shortest = min(
-            settings.response_timeout_s, settings.active_test_s, settings.active_test_timeout_s
-        )
+        every = [
+            min(one.response_timeout_s, one.active_test_s, one.active_test_timeout_s)
+            for one in self.settings.endpoints.values()
+        ]
         while True:
-            await self.port.clock.sleep(min(1.0, shortest / 4))
-            for connection in list(self._connections):
+            await self.port.clock.sleep(min(1.0, min(every) / 4))
+            for connection in self._connections():
                 connection.tick()
             self._gauges()
 
     def _gauges(self) -> None:
-        used = sum(connection.link.in_flight for connection in self._connections)
+        used = sum(connection.link.in_flight for connection in self._connections())
         self.port.gauge("window_in_use", used)
         self.port.gauge("links_up", self._links_up)
 
     async def drain(self) -> None:
-        """Give back what was not begun, let the rest be answered (up to T), say TERMINATE, hand
-        on half messages.
+        """Give back what was not begun, let the rest be answered (up to T), say goodbye, hand on
+        half messages.
         """
         self._draining = True
+        for supplier in self.suppliers.values():
+            supplier.draining = True
         clock = self.port.clock
-        connections = list(self._connections)
+        connections = self._connections()
         for connection in connections:
             connection.give_back("draining")
-        until = clock.monotonic() + self.settings.response_timeout_s
+        longest = max(one.response_timeout_s for one in self.settings.endpoints.values())
+        until = clock.monotonic() + longest
         while any(one.busy for one in connections) and clock.monotonic() < until:
             await clock.sleep(0.01)
         while self._inbox.busy and clock.monotonic() < until:
             await clock.sleep(0.01)
         for connection in connections:
             connection.drain()
-        until = clock.monotonic() + 6.0  # the link waits 5 s for the answer to TERMINATE
+        until = clock.monotonic() + 6.0  # the link waits 5 s for the answer to its goodbye
         while not all(one.closed.done() for one in connections) and clock.monotonic() < until:
             await clock.sleep(0.01)
         await self._inbox.flush()
 
-    # --- what connections tell (connection.Owner) ---
+    # --- what suppliers tell ---
 
     def changed(self) -> None:
-        links_up = sum(connection.usable for connection in self._connections)
+        links_up = sum(supplier.links_up for supplier in self.suppliers.values())
         before, self._links_up = self._links_up, links_up
         if self._up is not None and bool(before) != bool(links_up):
             self._up(bool(links_up))
         self._gauges()
 
-    def heard(self, connection: Connection, sequence: int, pdu: p.Deliver) -> None:
+    def heard(self, connection: Connection, sequence: int, pdu: object) -> None:
         self._inbox.put(connection, sequence, pdu)
+
+    def admit(self, connection: Connection, sequence: int, login: object) -> bool:
+        assert self.listener is not None
+        return self.listener.admit(connection, sequence, login)
 
     def count(self, what: str) -> None:
         self.counts[what] += 1
@@ -340,3 +444,9 @@ class Sms(Adapter):
 def _give_back(messages: Sequence[Outgoing], why: str) -> None:
     for message in messages:
         message.give_back(why)
+
+
+def _chinese(address: Address) -> str:
+    """13… of +8613…, "" for numbers of other countries."""
+    number = address.value
+    return number[len(CHINA) :] if number.startswith(CHINA) else ""

@@ -1,8 +1,10 @@
-"""One CMPP connection on its socket: bytes in and out with one write a turn, a queue before the
+"""One carrier connection on its socket: bytes in and out with one write a turn, a queue before the
 window, no thought of its own.
 
-The protocol is `protocols.cmpp.link`; this class feeds it, writes what it has to say and keeps the
+The protocol is a `protocols.sms.link.Link`; this class feeds it, writes what it has to say and keeps the
 queue of messages in order, so that the parts of a message follow one another on one connection.
+
+One file, for every method works on the one queue between the callers and the socket.
 """
 
 from __future__ import annotations
@@ -14,79 +16,65 @@ from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta, timezone
 from typing import Any, Protocol, cast
 
+from adapters.sms.codes import FamilyCodes
+from adapters.sms.dialects import Dialect, Use
 from adapters.sms.outgoing import Outgoing
-from adapters.sms.settings import SmsSettings
+from adapters.sms.pacing import Pace
+from adapters.sms.settings import Endpoint
 from msgcenter.clock import Clock
-from protocols.cmpp import events as e
-from protocols.cmpp import pdu as p
-from protocols.cmpp.link import Link
-from protocols.cmpp.terms import State
+from protocols.sms import events as e
+from protocols.sms.link import Link
+from protocols.sms.results import CLASSES, Rule
+from protocols.sms.terms import Role, State
 
 CHINA = timezone(timedelta(hours=8))
 
 
 class Owner(Protocol):
-    """What a connection tells the adapter."""
+    """What a connection tells its supplier."""
+
+    terms: Endpoint
+    codes: FamilyCodes
+    dialect: Dialect
+    pace: Pace
 
     def changed(self) -> None:
         """A connection can carry messages now, or no longer."""
         ...
 
-    def heard(self, connection: Connection, sequence: int, pdu: p.Deliver) -> None:
+    def heard(self, connection: Connection, sequence: int, pdu: object) -> None:
         """Answer with `Connection.confirm` once it is durable."""
+        ...
+
+    def admit(self, connection: Connection, sequence: int, login: object) -> bool:
+        """The far end logs in with us; answer it. May give the connection another owner."""
+        ...
+
+    def answered(self) -> None:
+        """An answer came: the far end lives."""
+        ...
+
+    def troubled(self) -> None:
+        """A request went unanswered, or the far end says that it is in trouble."""
         ...
 
     def count(self, what: str) -> None: ...
 
 
-class Pace:
-    """Parts a second, shared by the connections of one channel; a burst of a tenth of a second
-    is allowed.
-    """
-
-    def __init__(self, rate: float) -> None:
-        self._rate = rate
-        self._burst = max(1.0, rate / 10)
-        self._tokens = self._burst
-        self._then = 0.0
-
-    def take(self, now: float) -> float:
-        """Take one; else the seconds until there may be one."""
-        if not self._rate:
-            return 0.0
-        self._tokens = min(self._burst, self._tokens + (now - self._then) * self._rate)
-        self._then = now
-        if self._tokens >= 1.0:
-            self._tokens -= 1.0
-            return 0.0
-        return (1.0 - self._tokens) / self._rate
-
-
 class Connection(asyncio.Protocol):
     """From connect to close; never reused. `closed` is done when the socket is gone."""
 
-    def __init__(
-        self,
-        settings: SmsSettings,
-        link: Link,
-        *,
-        clock: Clock,
-        owner: Owner,
-        log: Any,
-        pace: Pace,
-    ) -> None:
+    def __init__(self, owner: Owner, link: Link, use: Use, *, clock: Clock, log: Any) -> None:
+        self.owner = owner
         self.link = link
+        self.use = use
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.was_open = False
         self.login_status = 0
         """The status of a refused login, 0 = none."""
         self.why = ""
-        self._settings = settings
-        self._vendor = settings.results
         self._clock = clock
-        self._owner = owner
         self._log = log
-        self._pace = pace
         self._transport: asyncio.Transport | None = None
         self._poll: Callable[[int], list[tuple[int, int]]] | None = None
         self._queue: deque[Outgoing] = deque()
@@ -103,6 +91,7 @@ class Connection(asyncio.Protocol):
             e.LateResponse: self._late,
             e.LoggedIn: self._logged_in,
             e.LoginRefused: self._login_refused,
+            e.LoginRequested: self._login_requested,
             e.Oddity: self._oddity,
             e.PeerTerminating: self._peer_terminating,
             e.MustClose: self._must_close,
@@ -112,7 +101,8 @@ class Connection(asyncio.Protocol):
 
     @property
     def usable(self) -> bool:
-        return self.link.is_open
+        """Whether messages may be given to it."""
+        return self.link.is_open and self.use in ("both", "send")
 
     @property
     def answers(self) -> bool:
@@ -131,9 +121,9 @@ class Connection(asyncio.Protocol):
             self._queue.append(message)
         self.pump()
 
-    def confirm(self, sequence: int, msg_id: int, result: int = p.RESULT_OK) -> None:
-        """Answer a DELIVER; `flush` writes it."""
-        self.link.respond(sequence, p.DeliverResp(msg_id, result))
+    def confirm(self, sequence: int, pdu: object, *, taken: bool = True) -> bool:
+        """Answer a delivery; `flush` writes it. False when nobody is there to be told."""
+        return self.link.respond(sequence, self.owner.dialect.confirm(pdu, taken))
 
     def tick(self) -> None:
         """Let time pass; about once a second."""
@@ -150,7 +140,7 @@ class Connection(asyncio.Protocol):
         return bool(self._queue or self.link.in_flight)
 
     def drain(self) -> None:
-        """Say goodbye: TERMINATE once nothing is in flight."""
+        """Say goodbye once nothing is in flight."""
         self._handle(self.link.drain(self._clock.monotonic()))
 
     def abort(self) -> None:
@@ -167,14 +157,11 @@ class Connection(asyncio.Protocol):
         # Pause at the first octet the kernel does not take: what is queued here has not left yet.
         self._transport.set_write_buffer_limits(high=0)
         self._poll = _hang_up_poll(self._transport)
-        clock, settings = self._clock, self._settings
-        self.link.login(
-            settings.account,
-            settings.secret.reveal(),
-            _timestamp(clock.now_ms()),
-            clock.monotonic(),
-        )
-        self.flush()
+        if self.link.role is Role.CLIENT:
+            clock = self._clock
+            stamp = stamp_of(clock.now_ms())
+            self.owner.dialect.login(self.link, self.use, stamp, clock.monotonic())
+            self.flush()
 
     def data_received(self, data: bytes) -> None:
         self._handle(self.link.receive_data(data, self._clock.monotonic()))
@@ -201,7 +188,7 @@ class Connection(asyncio.Protocol):
             self._settle(message)
         self._queue.clear()
         self.closed.set_result(None)
-        self._owner.changed()
+        self.owner.changed()
 
     # --- inside ---
 
@@ -241,29 +228,34 @@ class Connection(asyncio.Protocol):
         return self._poll is not None and bool(self._poll(0))
 
     def _fill(self, now: float) -> None:
-        link, queue = self.link, self._queue
+        link, queue, pace = self.link, self._queue, self.owner.pace
         free = 1 - link.in_flight if self._suspect else link.window_free
+        request, take = link.request, pace.take
         while free > 0 and queue:
             message = queue[0]
-            if message.outcome is not None or not message.todo or message.stopped:
+            todo = message.todo
+            if not todo or message.outcome is not None or message.stopped:
                 queue.popleft()
                 message.queued = False
                 continue
-            wait = self._pace.take(now)
+            wait = take(now)
             if wait:
                 self._wake(wait)
                 return
-            part = message.todo[-1]
+            part = todo[-1]
             try:
-                link.submit(message.submits[part], now, (message, part))
+                request(message.submits[part], now, (message, part))
             except ValueError as error:  # a field that does not fit; nothing was queued
                 message.unwritable(error)
                 self._settle(message)
                 continue
-            message.todo.pop()
+            todo.pop()
             message.in_flight += 1
             message.written = True
             free -= 1
+            if not todo:
+                queue.popleft()
+                message.queued = False
 
     def _wake(self, seconds: float) -> None:
         if self._timer is None:
@@ -276,25 +268,56 @@ class Connection(asyncio.Protocol):
             self.pump()
 
     def _settle(self, message: Outgoing) -> None:
-        settings = self._settings
-        if message.settle(self._vendor, settings.throttle_s, settings.throttle_tries) is not None:
+        owner = self.owner
+        terms = owner.terms
+        if message.settle(
+            owner.dialect.codes, owner.codes.results, terms.throttle_s, terms.throttle_tries
+        ):
             return
         if message.outcome is None and message.todo and not message.stopped and not message.queued:
             message.queued = True
             self._queue.appendleft(message)
 
     def _response(self, event: e.Response) -> None:
-        message, part = cast("tuple[Outgoing, int]", event.tag)  # what `_fill` passed
+        sequence, pdu, tag = event
+        message: Outgoing
+        part: int
+        message, part = tag  # type: ignore[misc]  # what `_fill` passed
         self._suspect = False
-        assert isinstance(event.pdu, p.SubmitResp)
-        if message.answered(part, event.pdu, self._vendor):
-            self._pause_until = self._clock.monotonic() + self._settings.throttle_s
-            self._owner.count("throttled")
+        owner = self.owner
+        answer = owner.dialect.answer(sequence, pdu)
+        if (
+            answer is None
+        ):  # an answer of another kind to a submit: nobody can tell what became of it
+            message.unanswered("answered by something else")
+            self._settle(message)
+            return
+        code, remote_id = answer
+        if not code:
+            owner.answered()
+            if not message.taken(part, remote_id):
+                self._settle(message)
+            return
+        if _in_trouble(owner.dialect.codes.rule_of(code, owner.codes.results)):
+            owner.troubled()
+        else:
+            owner.answered()
+        if message.answered(part, answer, owner.dialect.codes, owner.codes.results):
+            now = self._clock.monotonic()
+            self._pause_until = now + owner.terms.throttle_s
+            owner.pace.slow_down(now)
+            owner.count("throttled")
         self._settle(message)
 
     def _request(self, event: e.Request) -> None:
-        if isinstance(event.pdu, p.Deliver):
-            self._owner.heard(self, event.sequence, event.pdu)
+        self.owner.heard(self, event.sequence, event.pdu)
+
+    def _login_requested(self, event: e.LoginRequested) -> None:
+        if not self.owner.admit(self, event.sequence, event.pdu):
+            self.owner.count("login_refused_here")
+            self.why = "its login was refused"
+        else:
+            self.was_open = True
 
     def _unanswered(self, event: e.Unanswered) -> None:
         message, _ = cast("tuple[Outgoing, int]", event.tag)
@@ -302,32 +325,33 @@ class Connection(asyncio.Protocol):
         self._settle(message)
         if event.why is e.Lost.TIMEOUT:
             self._suspect = True
-            self._owner.count("suspect")
+            self.owner.troubled()
+            self.owner.count("suspect")
             self.give_back("the gateway does not answer")
 
     def _late(self, _event: e.LateResponse) -> None:
-        self._owner.count("late_response")
+        self.owner.count("late_response")
 
     def _logged_in(self, event: e.LoggedIn) -> None:
         self.was_open = True
         if not event.trusted:
             self._log.warning("sms_gateway_not_authenticated")
-        self._owner.changed()
+        self.owner.changed()
 
     def _login_refused(self, event: e.LoginRefused) -> None:
         self.login_status = event.status
 
     def _oddity(self, event: e.Oddity) -> None:
-        self._owner.count(event.what)
+        self.owner.count(event.what)
         self._log.warning("sms_oddity", what=event.what, detail=event.detail)
 
     def _peer_terminating(self, _event: e.PeerTerminating) -> None:
         self.give_back("the gateway ends the session")
-        self._owner.changed()
+        self.owner.changed()
 
     def _must_close(self, event: e.MustClose) -> None:
         self.why = f"{event.why.value} {event.detail}".strip()
-        self._owner.changed()
+        self.owner.changed()
 
 
 def _hang_up_poll(transport: asyncio.Transport) -> Callable[[int], list[tuple[int, int]]] | None:
@@ -340,6 +364,12 @@ def _hang_up_poll(transport: asyncio.Transport) -> Callable[[int], list[tuple[in
     return poll.poll
 
 
-def _timestamp(now_ms: int) -> int:
+def _in_trouble(rule: Rule) -> bool:
+    """Whether a refusal speaks of the far end rather than of the message; flow control does not."""
+    gateway = rule.retry and rule.scope == "channel" and rule.code != "throttled"
+    return gateway or rule is CLASSES["channel"]
+
+
+def stamp_of(now_ms: int) -> int:
     """MMDDHHMMSS of Chinese time as a decimal number."""
     return int(datetime.fromtimestamp(now_ms / 1000, CHINA).strftime("%m%d%H%M%S"))

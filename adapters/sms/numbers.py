@@ -9,7 +9,7 @@ CHINA = "+86"
 
 
 def to_carrier(address: Address, country_prefix: bool) -> str:
-    """The digits a CMPP gateway expects: 13…, 8613… with the prefix, 00… abroad. Raises
+    """The digits a gateway expects: 13…, 8613… with the prefix; 00… abroad. Raises
     Malformed for no `tel:`.
     """
     if address.scheme != "tel":
@@ -41,6 +41,14 @@ def from_carrier(digits: str) -> Address | None:
         return Address.parse(f"tel:+{number}")
     except Malformed:
         return None
+
+
+def national(digits: str) -> str:
+    """13… of any form of a Chinese number, "" for others."""
+    address = from_carrier(digits)
+    if address is None or not address.value.startswith(CHINA):
+        return ""
+    return address.value[len(CHINA) :]
 
 
 def sender_digits(sender: str, default: str) -> str:

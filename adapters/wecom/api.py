@@ -35,7 +35,8 @@ class _Trouble:
 class Gate:
     """Which APIs are left alone, until when: a limit's whole window, or longer and longer after a refusal of set-up.
 
-    `told(state, detail)` hears `down`, `limited` and, when calls succeed again, `up`.
+    `told(state, detail)` hears `down`, `limited` and, when calls succeed again, `up`. A call may name a `part` of the API (one
+    kf account) and the errcodes that concern only this part: those leave the other parts alone, and `told` hears nothing.
     """
 
     def __init__(self, port: Port, told: Callable[[str, str], None]) -> None:
@@ -43,45 +44,52 @@ class Gate:
         self._told = told
         self._troubles: dict[str, _Trouble] = {}
 
-    def check(self, api: str) -> None:
+    def check(self, api: str, part: str = "") -> None:
         """Raises Refusal, nothing sent, while the API is left alone."""
         now = self._port.clock.monotonic()
-        for name in ("*", api):
+        for name in _names(api, part):
             trouble = self._troubles.get(name)
             if trouble is not None and trouble.retry is not None and trouble.until > now:
                 retry = trouble.retry
                 left = Retry(retry.scope, retry.detail, trouble.until - now, retry.code)
                 raise Refusal(left)
 
-    def worked(self, api: str) -> None:
+    def worked(self, api: str, part: str = "") -> None:
         """A call of the API succeeded."""
-        for name in ("*", api):
+        for name in _names(api, part):
             trouble = self._troubles.pop(name, None)
             if trouble is not None and (trouble.is_down or trouble.strikes):
-                self._told("up", "")
+                self._tell(name, "up", "")
 
-    def refused(self, api: str, answer: Answer) -> Refusal:
-        """What a refusal means, and how long the API is left alone for it."""
+    def refused(
+        self, api: str, answer: Answer, part: str = "", own: frozenset[int] = frozenset()
+    ) -> Refusal:
+        """What a refusal means, and how long the API is left alone for it. `own`: errcodes of the part alone."""
         errcode, row = answer.errcode, row_of(answer.errcode)
-        trouble = self._troubles.get(api)
+        left = _names(api, part if errcode in own else "")[-1]
+        trouble = self._troubles.get(left)
         result = outcome_of(errcode, answer.errmsg, api, trouble.strikes if trouble else 0)
         outcome = result.otherwise if isinstance(result, Action) else result
         assert isinstance(outcome, Retry | Rejected | Unknown)
         if isinstance(result, Action) and result.do is Do.WAIT_WINDOW:
             assert isinstance(outcome, Retry)
-            self._limit(api, outcome, float(result.seconds))
+            self._limit(left, outcome, float(result.seconds))
         elif row.cls in ("setup", "token"):
             assert isinstance(outcome, Retry)
-            name = "*" if errcode in _EVERYWHERE else api
+            name = "*" if errcode in _EVERYWHERE else left
             outcome = self._slow(name, outcome)
         elif errcode == 45033:
             assert isinstance(outcome, Retry)
-            self._pause(self._troubles.setdefault(api, _Trouble()), outcome, outcome.after)
+            self._pause(self._troubles.setdefault(left, _Trouble()), outcome, outcome.after)
         elif row.cls not in ("transient", "not_ready", "unknown"):
-            self.worked(api)  # it was this message's own fault: the API is there for others
+            self.worked(api, part)  # it was this message's own fault: the API is there for others
         if row.alert and row.cls != "setup":
             self._port.log.warning("wecom_alert", errcode=errcode, words=row.words, api=api)
         return Refusal(outcome, errcode=errcode, answer=answer)
+
+    def _tell(self, name: str, state: str, detail: str) -> None:
+        if " " not in name:
+            self._told(state, detail)
 
     def _pause(self, trouble: _Trouble, retry: Retry, seconds: float) -> bool:
         """False: it was left alone already; what was under way together is refused together."""
@@ -91,11 +99,11 @@ class Gate:
         trouble.until, trouble.retry = now + seconds, retry
         return True
 
-    def _limit(self, api: str, retry: Retry, seconds: float) -> None:
-        trouble = self._troubles.setdefault(api, _Trouble())
+    def _limit(self, name: str, retry: Retry, seconds: float) -> None:
+        trouble = self._troubles.setdefault(name, _Trouble())
         if self._pause(trouble, retry, seconds):
             trouble.strikes += 1
-            self._told("limited", f"{api}: {retry.detail}")
+            self._tell(name, "limited", f"{name}: {retry.detail}")
 
     def _slow(self, name: str, retry: Retry) -> Retry:
         trouble = self._troubles.setdefault(name, _Trouble())
@@ -104,8 +112,13 @@ class Gate:
         if self._pause(trouble, slowed, seconds):
             trouble.refusals = min(trouble.refusals + 1, 10)
             trouble.is_down = True
-            self._told("down", retry.detail)
+            self._tell(name, "down", retry.detail)
         return slowed
+
+
+def _names(api: str, part: str) -> tuple[str, ...]:
+    """What a call may be refused as: any call of the app, one of this API, one of this part of it."""
+    return ("*", api, f"{api} {part}") if part else ("*", api)
 
 
 class WeComApi:
@@ -136,9 +149,17 @@ class WeComApi:
         for name in named or [self._port.channel]:
             self._port.account_state(name, state, detail)
 
-    async def post(self, api: str, body: bytes, *, sends: bool = True) -> Answer:
-        """`sends`: see `Http.call`."""
-        return await self._call(api, {}, body, sends=sends)
+    async def post(
+        self,
+        api: str,
+        body: bytes,
+        *,
+        sends: bool = True,
+        part: str = "",
+        own: frozenset[int] = frozenset(),
+    ) -> Answer:
+        """`sends`: see `Http.call`. `part` and `own`: see `Gate`."""
+        return await self._call(api, {}, body, sends=sends, part=part, own=own)
 
     async def get(self, api: str, query: Mapping[str, str]) -> Answer:
         """A call that changes nothing."""
@@ -182,8 +203,10 @@ class WeComApi:
         *,
         form: Callable[[], aiohttp.FormData] | None = None,
         sends: bool,
+        part: str = "",
+        own: frozenset[int] = frozenset(),
     ) -> Answer:
-        self.gate.check(api)
+        self.gate.check(api, part)
         token = await self.tokens.get()
         answer = await self.http.call(
             api, {**query, "access_token": token}, body, form=form, sends=sends
@@ -194,8 +217,8 @@ class WeComApi:
                 api, {**query, "access_token": token}, body, form=form, sends=sends
             )
         if answer.errcode:
-            raise self.gate.refused(api, answer)
-        self.gate.worked(api)
+            raise self.gate.refused(api, answer, part, own)
+        self.gate.worked(api, part)
         return answer
 
 

@@ -2,6 +2,8 @@
 
 WeCom has no call that dissolves a group. Closing takes everybody out but the owner and one more, puts a prefix before the
 name, and the core lets nothing more into it; the two who are left can dissolve it in their client.
+
+One file, for making, changing, closing and resolving all end in the same look at the chat.
 """
 
 from __future__ import annotations

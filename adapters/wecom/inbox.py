@@ -17,6 +17,8 @@ import aiohttp
 
 from adapters.wecom.api import WeComApi
 from adapters.wecom.calls import Refusal
+from adapters.wecom.seconds import Seconds
+from adapters.wecom.settings import CallbackSettings
 from msgcenter.adapter import (
     Malformed,
     Port,
@@ -41,16 +43,28 @@ CHUNK = 512 * 1024
 RANGE = 16 * MB
 """Asked for at once: below the size from which WeCom insists on ranges."""
 SOURCE = "file:"
+CONTACT_EVENTS = frozenset(
+    {"change_external_contact", "change_external_chat", "change_external_tag"}
+)
 
 
 class Inbox:
     """`handle` answers the callback address; `fetch` answers the doorbells that it rang."""
 
-    def __init__(self, port: Port, crypt: Crypt, agent_id: int, skew_s: int) -> None:
+    def __init__(
+        self,
+        port: Port,
+        crypt: Crypt,
+        settings: CallbackSettings,
+        **bells: str,
+    ) -> None:
+        """`bells`: doorbells of this channel that its settings do not name, by field of `Doorbells`."""
         self._port = port
         self._crypt = crypt
-        self._agent = str(agent_id)
-        self._skew_s = skew_s
+        self._agent = str(settings.agent_id)
+        self._skew_s = settings.callback_skew_s
+        self._doorbells = settings.doorbells.model_copy(update=bells)
+        self._seconds = Seconds()
         self.refused = 0
         """Callbacks that were not from WeCom, not for us, or damaged."""
 
@@ -79,14 +93,17 @@ class Inbox:
             # Signed, so it is WeCom's own: it stays in its log as undelivered, and in ours.
             self._port.log.error("callback_unreadable", detail=str(error))
             return Response(400, b"callback unreadable")
+        channel, pull = self._doorbell(heard, plain)
         file = _file_of(heard)
-        if file is None:
-            await self._port.emit([self._received(heard, payload_of(heard))])
+        if channel:
+            await self._port.ring(pull, channel=channel)
+        elif file is None:
+            await self.relay(heard, plain)
         else:
             kind, media_id = file
             ticket = {
                 "agent": heard.agent_id or self._agent,
-                "at": heard.created,
+                "at": self._at(heard),
                 "key": heard.key,
                 "kind": kind,
                 "media_id": media_id,
@@ -96,40 +113,63 @@ class Inbox:
             await self._port.ring(Pull(f"{SOURCE}{heard.key}", json.dumps(ticket)))
         return Response(200)
 
+    async def relay(self, heard: Inbound, plain: bytes) -> None:
+        """Make a callback without a file durable; `plain`: as it was decrypted, for kinds that read it once more."""
+        await self._port.emit([self._received(heard, payload_of(heard))])
+
+    def _doorbell(self, heard: Inbound, plain: bytes) -> tuple[str, Pull]:
+        """Whom a callback rings, "" = nobody, and with what."""
+        match heard:
+            case inbound.KfNotified(open_kfid=open_kfid, token=token):
+                return self._doorbells.kf, Pull(f"kf:{open_kfid}", token)
+            case inbound.ArchiveNotified():
+                return self._doorbells.archive, Pull("archive")
+            case _ if heard.kind.lower() in CONTACT_EVENTS:
+                # All of it: such a callback is the news itself, and nothing else would tell it again.
+                return self._doorbells.contact, Pull(
+                    f"contact:{heard.key}", plain.decode("utf-8-sig")
+                )
+            case _:
+                return "", Pull("")
+
     async def fetch(self, pull: Pull, api: WeComApi) -> Outcome:
         """Bring the file of one callback home and emit the message. Retry when it could not be had just now."""
         try:
             ticket = json.loads(pull.token)
             kind, media_id, key = ticket["kind"], str(ticket["media_id"]), str(ticket["key"])
-            sender, at = Address("staff", str(ticket["sender"])), int(ticket["at"]) * 1000
+            sender, at = Address("staff", str(ticket["sender"])), int(ticket["at"])
             account = str(ticket["agent"])
         except (ValueError, KeyError, TypeError) as error:
             return Rejected("message", f"doorbell: {type(error).__name__}", "malformed")
         payload: Payload
         try:
-            payload = Media(kind, await self._home(kind, media_id, api))
+            payload = Media(kind, await brought_home(self._port, api, kind, media_id))
         except Malformed as error:
-            payload = _lost(kind, media_id, "not_kept", str(error))
+            payload = file_lost(kind, media_id, "not_kept", str(error))
         except Refusal as refusal:
             outcome = refusal.outcome
             if isinstance(outcome, Retry | Unknown):
                 after = outcome.after if isinstance(outcome, Retry) else 0.0
                 return Retry("message", outcome.detail, after, "wecom_download")
-            payload = _lost(kind, media_id, outcome.code, outcome.detail)
+            payload = file_lost(kind, media_id, outcome.code, outcome.detail)
         await self._port.emit([Received(sender, account, payload, key, at)])
         return Sent()
-
-    async def _home(self, kind: MediaKind, media_id: str, api: WeComApi) -> str:
-        async with api.download(media_id, 0, RANGE - 1) as response:
-            mime, name = response.content_type, _name_of(response, kind)
-            size = _total(response)
-            data = _chunks(response, api, media_id, size)
-            return await self._port.keep_media(data, mime=mime, name=name)
 
     def _received(self, heard: Inbound, payload: Payload) -> Received:
         sender = Address("staff", heard.sender or "sys")
         account = heard.agent_id or self._agent
-        return Received(sender, account, payload, heard.key, heard.created * 1000)
+        return Received(sender, account, payload, heard.key, self._at(heard))
+
+    def _at(self, heard: Inbound) -> int:
+        return self._seconds(heard.sender, heard.created, heard.key)
+
+
+def crypt_of(settings: CallbackSettings) -> Crypt | None:
+    """What opens the callbacks of an app, None = they do not come to us. Raises Malformed for an EncodingAESKey that is none."""
+    token, key = settings.callback_token, settings.callback_aes_key
+    if token is None or key is None:
+        return None
+    return Crypt(token.reveal(), key.reveal(), settings.corp)
 
 
 def payload_of(heard: Inbound) -> Payload:
@@ -159,7 +199,16 @@ def _file_of(heard: Inbound) -> tuple[MediaKind, str] | None:
             return None
 
 
-def _lost(kind: str, media_id: str, code: str, detail: str) -> Happening:
+async def brought_home(port: Port, api: WeComApi, kind: MediaKind, media_id: str) -> str:
+    """A file of WeCom's in our media store: its id there. Raises Refusal, and Malformed for what our store does not take."""
+    async with api.download(media_id, 0, RANGE - 1) as response:
+        mime, name = response.content_type, _name_of(response, kind)
+        data = _chunks(response, api, media_id, _total(response))
+        return await port.keep_media(data, mime=mime, name=name)
+
+
+def file_lost(kind: str, media_id: str, code: str, detail: str) -> Happening:
+    """What stands in the place of a message whose file could not be had."""
     body = {"kind": kind, "media_id": media_id, "code": code, "detail": detail[:200]}
     return Happening("wecom_file_lost", json.dumps(body, ensure_ascii=False, sort_keys=True))
 

@@ -16,12 +16,15 @@ class HttpSettings(Strict):
     """How the far end is called. Times in seconds."""
 
     base_url: str = BASE_URL
+    """WeCom's API; another one for a proxy or a simulator."""
     connect_s: float = Field(default=3.0, gt=0)
+    """Longest time to connect."""
     read_s: float = Field(default=8.0, gt=0)
     """Longest silence while an answer is awaited."""
     total_s: float = Field(default=10.0, gt=0)
     """Longest time for one call, whatever drips; a file on its way has three times as long."""
     connections: int = Field(default=64, ge=1)
+    """Connections at once."""
     at_once: int = Field(default=16, ge=1)
     """Calls at once within one batch."""
     slack_s: float = Field(default=5.0, gt=0)
@@ -46,13 +49,30 @@ class AppSettings(HttpSettings):
     corp: str = Field(min_length=1)
     """corpid: ww…"""
     agent_id: int = Field(ge=0)
+    """AgentId of the app, as the admin console shows it."""
     secret: Secret
+
+
+class Doorbells(Strict):
+    """An app has one receiving address for everything it may hear: which channel fetches what such a callback announces.
+    Without a channel it stays an event of this one."""
+
+    kf: str = ""
+    """Of kind `wecom-kf`: new customer-service messages."""
+    archive: str = ""
+    """Of kind `wecom-archive`: new items of the conversation archive."""
+    contact: str = ""
+    """Of kind `wecom-contact`: changes of customers, customer groups and their tags."""
 
 
 class CallbackSettings(AppSettings):
     """An app whose callbacks come to us, if both callback settings are given."""
 
+    doorbells: Doorbells = Doorbells()
+    """Channel names."""
+
     callback_token: Secret | None = None
+    """Token of the receiving address (接收消息), as the admin console shows it."""
     callback_aes_key: Secret | None = None
     """EncodingAESKey, 43 characters."""
     callback_skew_s: int = Field(default=300, ge=10)

@@ -155,7 +155,12 @@ class Tokens:
     async def _ask(self) -> None:
         self.fetched += 1
         query = {"corpid": self._corp, "corpsecret": self._secret}
-        answer = await self._http.call("gettoken", query)
+        try:
+            answer = await self._http.call("gettoken", query)
+        except Refusal:
+            self._port.count("token_refreshes", "failed")
+            raise
+        self._port.count("token_refreshes", "refused" if answer.errcode else "ok")
         if answer.errcode:
             raise await self._refused(answer.errcode, answer.errmsg)
         token = Token.of(answer)

@@ -1,4 +1,7 @@
-"""What the gateway does with a command: reads it as the protocol's page describes it, does it once, answers repeats alike."""
+"""What the gateway does with a command: reads it as the protocol's page describes it, does it once, answers repeats alike.
+
+One file, for all commands share the table of what was done under which id.
+"""
 
 from __future__ import annotations
 
@@ -279,7 +282,7 @@ class Commands:
                 owner=group.owner,
                 members=members or [],
                 by=by,
-                command=command_id if account == by else "",
+                command=command_id,
             )
 
     def new_id(self, prefix: str) -> str:

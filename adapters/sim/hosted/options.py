@@ -43,6 +43,7 @@ class Faults(BaseModel):
         default=500, ge=0
     )  #: sends of one account, more are refused `paced`; 0 off
     slow: float = Field(default=0.0, ge=0)  #: seconds before every answer
+    hang: list[str] = Field(default_factory=list)  #: accounts whose commands wait, unanswered
     lose_events: float = Field(default=0.0, ge=0, le=1)  #: messages read that are never told
     lose_sends: float = Field(default=0.0, ge=0, le=1)  #: said done, never arrives
     gap_events: float = Field(default=0.0, ge=0, le=1)  #: numbered, never sent: the gap can be seen

@@ -265,6 +265,8 @@ class HostedSim:
             command = json.loads(body)
             if not isinstance(command, dict):
                 raise ValueError("an object expected")
+            while command.get("account") in self.faults.hang:
+                await self.clock.sleep(0.05)
             answer, fresh = self.commands.run(command_id, command)
         except signing.BadSignature as error:
             self.counters["forged"] += 1

@@ -9,21 +9,27 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from protocols.cmpp.pdu import V20, V30
-
 
 class Options(BaseModel):
     """Start-up settings; seconds unless said otherwise."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
-    protocol: Literal["cmpp2", "cmpp3"] = Field("cmpp3", description="highest version served")
+    protocol: Literal["cmpp2", "cmpp3", "smpp", "sgip", "smgp"] = Field(
+        "cmpp3", description="what is spoken; of CMPP the highest version served"
+    )
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(0, ge=0, le=65535, description="0 picks a free one")
-    account: str = Field("901234", max_length=6, description="SP_Id that may log in")
+    account: str = Field(
+        "901234", max_length=16, description="SP_Id (system_id, name, ClientID) that may log in"
+    )
     secret: str = Field("sandbox", description="shared secret of the account")
     window: int = Field(16, ge=1, description="unanswered requests allowed per direction")
-    gateway: int = Field(106001, ge=0, le=0x3FFFFF, description="gateway code inside Msg_Ids")
+    gateway: int = Field(
+        106001, ge=0, le=0x3FFFFF, description="gateway code inside Msg_Ids; SGIP: node number"
+    )
+    sp_host: str = Field("127.0.0.1", description="SGIP: where the SP listens for deliveries")
+    sp_port: int = Field(0, ge=0, le=65535, description="SGIP: its port; 0 delivers nothing")
     seed: int = Field(1, description="seed of every random choice")
     idle: float = Field(60.0, ge=0, description="silence before an active test; 0 sends none")
     deliver_timeout: float = Field(5.0, gt=0, description="wait for DELIVER_RESP, then resend")
@@ -38,9 +44,14 @@ class Options(BaseModel):
     max_connections: int = Field(0, ge=0, description="connections per account; 0 unlimited")
     unplug_every: int = Field(0, ge=0, description="cut the connection every so many submits")
 
-    @property
-    def version(self) -> int:
-        return V30 if self.protocol == "cmpp3" else V20
+    def terms(self) -> dict[str, Any]:
+        """What every protocol's link options take of these."""
+        return {
+            "window": self.window,
+            "peer_window": self.window,
+            "response_timeout": self.deliver_timeout,
+            "idle": self.idle,
+        }
 
 
 @dataclass(slots=True)
@@ -57,7 +68,8 @@ class Faults:
     duplicate_reports: float = 0.0
     early_reports: float = 0.0  #: report first, SUBMIT_RESP after it
     cross_reports: float = 0.0  #: on another connection of the account, when there is one
-    report_width: int = 0  #: 60 or 71 whatever the version; 0 as the version says
+    report_width: int = 0  #: CMPP: 60 or 71 whatever the version; 0 as the version says
+    short_tail: int = 0  #: octets missing at the end of every delivery (Reserve, LinkID)
     refuse: dict[str, int] = field(default_factory=dict)  #: number or prefix -> result code
     throttle_fraction: float = 0.0
     throttle_rate: float = 0.0  #: messages/s, bursts of one second; 0 off
@@ -66,6 +78,11 @@ class Faults:
     drop_responses: float = 0.0  #: accepted, journaled, never answered
     unplug_every: int = 0  #: cut the connection that brings every k-th accepted submit
     unplug_flush: bool = False  #: let answers out before the cut
+    unplug_inside: bool = False  #: half of the last answer too: the cut is inside a PDU
+    duplicate_responses: float = 0.0  #: the answer to a submit comes twice
+    split_writes: int = 0  #: octets in one write; 0 writes what there is at once
+    decimal_receipts: bool = False  #: SMPP: ids are hexadecimal in answers, decimal in receipts
+    plain_receipts: bool = False  #: SMPP: receipts without optional parameters
     down: bool = False  #: cut every new connection at once
     half_open: bool = False  #: stop reading and writing, keep connections
     silent: bool = False  #: read, never answer

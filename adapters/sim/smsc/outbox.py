@@ -7,28 +7,25 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from adapters.sim.smsc.line import Line
 from adapters.sim.smsc.options import Faults, Options
-from protocols.cmpp.events import Lost
-from protocols.cmpp.pdu import Deliver
-
-if TYPE_CHECKING:
-    from adapters.sim.smsc.session import Session
+from protocols.sms.events import Lost
 
 
 @dataclass(slots=True, eq=False)
 class Outgoing:
-    """One DELIVER on its way. `connection` is the one to prefer, or, when `cross`, the one to
+    """One delivery on its way, a PDU of the protocol spoken. `connection` is the one to prefer, or, when `cross`, the one to
     avoid.
     """
 
-    deliver: Deliver
+    deliver: object
     connection: int = 0
     cross: bool = False
     attempts: int = 0
+    sequence: int = 0  #: of the last attempt
     after: Callable[[], None] | None = None  #: called once it is on its way for the first time
     done: asyncio.Future[bool] | None = None
 
@@ -40,7 +37,7 @@ class Outbox:
         self,
         options: Options,
         faults: Faults,
-        sessions: dict[int, Session],
+        sessions: Mapping[int, Line],
         counters: Counter[str],
     ) -> None:
         self._options = options
@@ -57,6 +54,11 @@ class Outbox:
     def __len__(self) -> int:
         return len(self._due) + len(self._ready)
 
+    @property
+    def waiting(self) -> bool:
+        """Whether something is due that found no connection."""
+        return bool(self._ready)
+
     def add(self, outgoing: Outgoing, at: float = 0.0) -> None:
         """Queue for loop time `at`; 0 is now. Whoever adds calls `pump` when its batch is done."""
         if at:
@@ -70,7 +72,7 @@ class Outbox:
         due, ready = self._due, self._ready
         while due and due[0][0] <= now:
             ready.append(heapq.heappop(due)[2])
-        touched: set[Session] = set()
+        touched: set[Line] = set()
         while ready and not self._faults.half_open:
             session = self._pick(ready[0])
             if session is None:
@@ -78,7 +80,11 @@ class Outbox:
             outgoing = ready.popleft()
             outgoing.attempts += 1
             self._counters["delivers_sent"] += 1
-            session.link.request(outgoing.deliver, now, outgoing)
+            deliver, link = outgoing.deliver, session.link
+            if outgoing.sequence:
+                outgoing.sequence = link.again(deliver, outgoing.sequence, now, outgoing)
+            else:
+                outgoing.sequence = link.request(deliver, now, outgoing)
             touched.add(session)
             if outgoing.after is not None:
                 outgoing.after()
@@ -126,15 +132,15 @@ class Outbox:
         if outgoing.done is not None and not outgoing.done.done():
             outgoing.done.set_result(delivered)
 
-    def _pick(self, outgoing: Outgoing) -> Session | None:
+    def _pick(self, outgoing: Outgoing) -> Line | None:
         """The preferred connection when it has window, else any that has, in turn."""
         preferred = outgoing.connection
         sessions = self._sessions
         if preferred and not outgoing.cross:
             own = sessions.get(preferred)
-            if own is not None and own.writable and own.link.window_free > 0:
+            if own is not None and own.ready:
                 return own
-        free = [s for s in sessions.values() if s.writable and s.link.window_free > 0]
+        free = [s for s in sessions.values() if s.ready]
         if not free:
             return None
         if outgoing.cross and len(free) > 1:

@@ -11,18 +11,18 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel
 
+from adapters.sim.smsc.dialects import dialect_of
 from adapters.sim.smsc.options import Faults
 from adapters.sim.smsc.options import Options as SmscOptions
 from adapters.sim.smsc.outbox import Outbox, Outgoing
-from adapters.sim.smsc.session import Session, login_status
+from adapters.sim.smsc.session import Session
 from adapters.sim.smsc.submits import Submits, Submitted
 from msgcenter.clock import Clock, Random, SystemClock
 from msgcenter.simulator import Journal
-from protocols.cmpp import pdu as p
-from protocols.cmpp.encode import encode
-from protocols.sms import text as sms_text
+from protocols.sms.link import Link
 
 _TICK = 0.05
+_CALL_AGAIN = 0.5
 
 
 class Smsc:
@@ -43,6 +43,8 @@ class Smsc:
         self._faults = Faults.of(options)
         self.counters: Counter[str] = Counter()
         self.port = options.port
+        clock = clock or SystemClock()
+        self.dialect = dialect_of(options, self._faults, clock)
         self._rng = Random(options.seed)
         self._connections: dict[int, Session] = {}
         self._sessions: dict[int, Session] = {}  # logged in
@@ -53,12 +55,15 @@ class Smsc:
         self._window_violations = 0
         self._server: asyncio.Server | None = None
         self._ticker: asyncio.TimerHandle | None = None
+        self._calling: asyncio.Task[None] | None = None
+        self._call_at = 0.0
         self.outbox = Outbox(options, self.faults, self._sessions, self.counters)
         self.submits_taken = Submits(
             options,
             self.faults,
             journal=journal,
-            clock=clock or SystemClock(),
+            clock=clock,
+            dialect=self.dialect,
             rng=self._rng,
             outbox=self.outbox,
             counters=self.counters,
@@ -70,7 +75,10 @@ class Smsc:
         """Listen; a second start after `stop` takes the same port."""
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
-            lambda: Session(self), self.options.host, self.port, backlog=128
+            lambda: Session(self, self.dialect.link(loop.time())),
+            self.options.host,
+            self.port,
+            backlog=128,
         )
         self.port = self._server.sockets[0].getsockname()[1]
         self._tick()
@@ -82,6 +90,9 @@ class Smsc:
         if self._ticker is not None:
             self._ticker.cancel()
             self._ticker = None
+        if self._calling is not None:
+            self._calling.cancel()
+            await asyncio.wait([self._calling])
         if self._server is not None:
             self._server.close()
             for session in list(self._connections.values()):
@@ -93,9 +104,8 @@ class Smsc:
 
     def banner(self) -> list[str]:
         """What a client needs."""
-        version = "3.0" if self.options.version == p.V30 else "2.0"
         return [
-            f"CMPP {version} gateway on {self.options.host}:{self.port}",
+            f"{self.dialect.title} gateway on {self.options.host}:{self.port}",
             f"account {self.options.account}",
             f"secret {self.options.secret}",
         ]
@@ -139,6 +149,15 @@ class Smsc:
             session.cut(flush)
         return len(chosen)
 
+    def send_raw(self, octets: str, connection: int | None = None) -> int:
+        """Write octets (hex) that no gateway should send: lengths that lie, unknown commands, text.
+
+        To one connection or all; returns how many. Raises ValueError for what is not hex.
+        """
+        data = bytes.fromhex(octets)
+        chosen = [s for n, s in self._sessions.items() if connection is None or n == connection]
+        return sum([session.write(data) for session in chosen])
+
     def terminate(self) -> int:
         """End every session with TERMINATE, as a gateway under maintenance does; returns how many."""
         sessions = list(self._connections.values())
@@ -162,23 +181,15 @@ class Smsc:
         "delivered": bool}`. Raises ValueError for a number over 21 digits or a text over 255
         parts. While nobody is connected it waits.
         """
-        fmt = sms_text.choose(text)
         self._mo_reference += 1
-        parts = sms_text.split(text, fmt, reference=self._mo_reference, wide=wide)
+        code, parts = self.dialect.split(text, self._mo_reference, wide)
         loop = asyncio.get_running_loop()
-        batch = []
+        batch, ids = [], []
         for part in parts:
-            deliver = p.Deliver(
-                self.submits_taken.new_id(),
-                destination,
-                sender,
-                part.content,
-                msg_fmt=fmt,
-                udhi=part.udhi,
-            )
-            encode(deliver, p.V20, 1)  # numbers that do not fit are the caller's fault, now
+            msg_id = self.submits_taken.new_id()
+            deliver = self.dialect.mo(msg_id, sender, destination, code, part)
             batch.append(Outgoing(deliver, done=loop.create_future()))
-        ids = [f"{outgoing.deliver.msg_id:016x}" for outgoing in batch]
+            ids.append(self.dialect.shown(msg_id))
         if shuffle:
             self._rng.shuffle(batch)
         self.counters["mo"] += 1
@@ -192,7 +203,8 @@ class Smsc:
         """An order by name, for a control surface. Raises ValueError (or TypeError) for one that
         makes no sense.
 
-        `mo` {sender, destination, text, shuffle?, wide?} · `unplug` {connection?, flush?} · `terminate` {} ·
+        `mo` {sender, destination, text, shuffle?, wide?} · `unplug` {connection?, flush?} ·
+        `raw` {octets, connection?} · `terminate` {} ·
         `faults` {switch: value, …} answers all switches · `journal` {limit?} answers the newest
         entries, the total and the counters.
         """
@@ -201,6 +213,8 @@ class Smsc:
                 return await self.inject_mo(**args)
             case "unplug":
                 return {"cut": self.unplug(**args)}
+            case "raw":
+                return {"written": self.send_raw(**args)}
             case "terminate":
                 return {"ended": self.terminate(**args)}
             case "faults":
@@ -216,7 +230,7 @@ class Smsc:
                 }
             case _:
                 raise ValueError(
-                    f"no such command: {command}; mo, unplug, terminate, faults, journal"
+                    f"no such command: {command}; mo, unplug, raw, terminate, faults, journal"
                 )
 
     # --- for the sessions ---
@@ -239,33 +253,42 @@ class Smsc:
             self._empty.set()
         self._window_violations += session.link.counters["window_exceeded"]
 
-    def login_status(self, connect: p.Connect) -> int:
+    def login_status(self, login: object) -> int:
         """The status to answer a login with."""
-        faults, options = self.faults, self.options
+        faults = self.faults
         if faults.connect_status:
             return faults.connect_status
-        status = login_status(connect, options.account, options.secret, options.version)
-        if status == 0 and faults.max_connections and len(self._sessions) >= faults.max_connections:
-            return p.STATUS_OTHER
+        status = self.dialect.login_status(login)
+        most = faults.max_connections
+        if status == 0 and most and len(self._sessions) >= most:
+            return self.dialect.results.crowded
         return status
 
-    def totals(self, query: p.Query) -> p.QueryResp:
-        """The daily statistics a QUERY asks for; this gateway has only lived one day."""
+    def totals(self) -> dict[str, int]:
+        """The statistics some protocols ask for."""
         counters = self.counters
         accepted, reports = counters["accepted"], counters["delivers_acknowledged"]
-        return p.QueryResp(
-            query.time,
-            query.query_type,
-            query.query_code,
-            mt_messages=accepted,
-            mt_users=len({entry.recipient for entry in self.submits}),
-            mt_ok=accepted,
-            mt_waiting=0,
-            mt_failed=0,
-            mo_ok=reports,
-            mo_waiting=len(self.outbox),
-            mo_failed=counters["delivers_given_up"],
-        )
+        return {
+            "mt_messages": accepted,
+            "mt_users": len({entry.recipient for entry in self.submits}),
+            "mt_ok": accepted,
+            "mt_waiting": 0,
+            "mt_failed": 0,
+            "mo_ok": reports,
+            "mo_waiting": len(self.outbox),
+            "mo_failed": counters["delivers_given_up"],
+        }
+
+    async def _call(self, link: Link) -> None:
+        """Connect to the SP, as SGIP gateways do to deliver."""
+        host, port = self.options.sp_host, self.options.sp_port
+        try:
+            loop = asyncio.get_running_loop()
+            await loop.create_connection(lambda: Session(self, link), host, port)
+        except OSError:
+            self.counters["calls_failed"] += 1
+        finally:
+            self._calling = None
 
     def _tick(self) -> None:
         loop = asyncio.get_running_loop()
@@ -274,4 +297,11 @@ class Smsc:
             session.tick(now)
         self.submits_taken.expire(now)
         self.outbox.pump(now)
+        if self.outbox.waiting and self._calling is None and now >= self._call_at:
+            caller = self.dialect.caller(now)
+            if caller is not None and not any(
+                session.link.role is caller.role for session in self._connections.values()
+            ):
+                self._call_at = now + _CALL_AGAIN
+                self._calling = loop.create_task(self._call(caller))
         self._ticker = loop.call_later(_TICK, self._tick)

@@ -1,55 +1,72 @@
-"""One client connection of the simulated SMSC: an asyncio protocol around a server `Link`, with
-one write per read.
+"""One connection of the simulated SMSC: an asyncio protocol around a `Link`, with one write per
+read unless the switches say otherwise.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, cast
+from collections import Counter
+from typing import Protocol, cast
 
-from adapters.sim.smsc.outbox import Outgoing
-from protocols.cmpp import pdu as p
-from protocols.cmpp.auth import source_matches
-from protocols.cmpp.events import (
+from adapters.sim.smsc.dialects import Dialect
+from adapters.sim.smsc.options import Faults
+from adapters.sim.smsc.outbox import Outbox, Outgoing
+from adapters.sim.smsc.submits import Submits
+from protocols.sms.events import (
     Event,
+    LoggedIn,
     LoginRequested,
     MustClose,
     Request,
     Response,
     Unanswered,
 )
-from protocols.cmpp.link import Link
-from protocols.cmpp.terms import LinkOptions, Role
-
-if TYPE_CHECKING:
-    from adapters.sim.smsc.server import Smsc
-
+from protocols.sms.link import RESPONSE, Link
+from protocols.sms.terms import Role
 
 _ASKING = (Request, LoginRequested)
 
 
-class Session(asyncio.Protocol):
-    """Reads, lets the `Smsc` decide, writes. `number` counts connections from 1."""
+class Gateway(Protocol):
+    """What a connection asks of its gateway and tells it; `server.Smsc` is it."""
 
-    def __init__(self, smsc: Smsc) -> None:
-        options = smsc.options
+    @property
+    def faults(self) -> Faults: ...
+
+    counters: Counter[str]
+    dialect: Dialect
+    outbox: Outbox
+    submits_taken: Submits
+
+    def admit(self, session: Session) -> int:
+        """Take it in; its number."""
+        ...
+
+    def forget(self, session: Session) -> None: ...
+
+    def logged_in(self, session: Session) -> None: ...
+
+    def login_status(self, login: object) -> int:
+        """0 = welcome."""
+        ...
+
+    def totals(self) -> dict[str, int]:
+        """The statistics some protocols ask for."""
+        ...
+
+
+class Session(asyncio.Protocol):
+    """Reads, lets the gateway decide, writes. `number` counts connections from 1."""
+
+    def __init__(self, smsc: Gateway, link: Link) -> None:
         self._smsc = smsc
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._held: list[bytes] = []
+        self._repeat = False
         self.writable = True
         self.number = 0
-        self.link = Link(
-            Role.SERVER,
-            LinkOptions(
-                version=options.version,
-                window=options.window,
-                peer_window=options.window,
-                response_timeout=options.deliver_timeout,
-                idle=options.idle,
-            ),
-            self._loop.time(),
-        )
+        self.link = link
 
     # --- asyncio ---
 
@@ -59,6 +76,9 @@ class Session(asyncio.Protocol):
         self.number = self._smsc.admit(self)
         if self._smsc.faults.down:
             self.cut()
+        elif self.link.role is Role.CLIENT:
+            self._smsc.dialect.call(self.link, self._loop.time())
+            self.flush()
 
     def data_received(self, data: bytes) -> None:
         faults = self._smsc.faults
@@ -92,10 +112,28 @@ class Session(asyncio.Protocol):
 
     # --- for the Smsc ---
 
-    def respond(self, sequence: int, answer: p.SubmitResp) -> None:
+    @property
+    def ready(self) -> bool:
+        """Whether a delivery may go out here now."""
+        return (
+            self.writable and self.link.window_free > 0 and self._smsc.dialect.delivers(self.link)
+        )
+
+    def respond(self, sequence: int, answer: object) -> None:
         """Answer later than in the read that brought the request."""
         if self.link.respond(sequence, answer):
             self.flush()
+
+    def repeat(self) -> None:
+        """Send the PDU that is queued last once more with the next write."""
+        self._repeat = True
+
+    def write(self, octets: bytes) -> bool:
+        """Write what no gateway should. False when the connection is gone."""
+        if self._transport is None:
+            return False
+        self._transport.write(octets)
+        return True
 
     def flush(self) -> None:
         """Write what is queued, unless the switches keep it in."""
@@ -103,8 +141,13 @@ class Session(asyncio.Protocol):
         if self._transport is None or faults.half_open:
             return
         data = self.link.data_to_send()
-        if data and not faults.silent:
-            self._transport.write(data)
+        if not data or faults.silent:
+            return
+        if faults.short_tail or self._repeat:
+            data = self._mangled(data, faults.short_tail)
+        step = faults.split_writes or len(data)
+        for at in range(0, len(data), step):
+            self._transport.write(data[at : at + step])
 
     def cut(self, flush: bool = False) -> None:
         """End the connection now: in-flight answers are lost, unless `flush`."""
@@ -112,7 +155,11 @@ class Session(asyncio.Protocol):
         if transport is None:
             return
         self._smsc.counters["unplugged"] += 1
-        if flush:
+        if self._smsc.faults.unplug_inside:
+            data = self.link.data_to_send()
+            transport.write(data[: -len(data) // 2] if len(data) < 24 else data[:-10])
+            transport.close()
+        elif flush:
             self.flush()
             transport.close()
         else:
@@ -143,34 +190,58 @@ class Session(asyncio.Protocol):
 
     # --- inside ---
 
+    def _mangled(self, data: bytes, short: int) -> bytes:
+        """Deliveries without their last octets, and the last PDU twice if that was asked for."""
+        repeat, self._repeat = self._repeat, False
+        out = []
+        at = 0
+        while at < len(data):
+            size = int.from_bytes(data[at : at + 4], "big")
+            pdu = data[at : at + size]
+            at += size
+            if short and not int.from_bytes(pdu[4:8], "big") & RESPONSE and size > 100:
+                pdu = (size - short).to_bytes(4, "big") + pdu[4:-short]
+            out.append(pdu)
+        return b"".join(out + out[-1:] if repeat else out)
+
     def _handle(self, event: Event, now: float) -> None:
         match event:
-            case Request(sequence, p.Submit() as pdu):
-                self._smsc.submits_taken.take(self, sequence, pdu, now)
-            case Response(_, p.DeliverResp(_, result), Outgoing() as outgoing):
-                self._smsc.outbox.acknowledged(outgoing, result, now)
+            case Request(sequence, pdu):
+                self._request(sequence, pdu, now)
+            case Response(_, pdu, Outgoing() as outgoing):
+                result = self._smsc.dialect.verdict(pdu)
+                self._smsc.outbox.acknowledged(outgoing, 1 if result is None else result, now)
             case Unanswered(_, Outgoing() as outgoing, why):
                 self._smsc.outbox.unanswered(outgoing, why, now)
-            case Request(sequence, p.Query() as query):
-                totals = self._smsc.totals(query)
-                self.link.respond(sequence, totals)
-            case Request(sequence, p.Cancel()):
-                self.link.respond(sequence, p.CancelResp(1))  # already with the handset
-            case LoginRequested(sequence, connect):
-                self._login(sequence, connect, now)
+            case LoginRequested(sequence, pdu):
+                self._login(sequence, pdu, now)
+            case LoggedIn():
+                self._smsc.logged_in(self)
+                self._smsc.outbox.pump(now)
             case MustClose():
                 self._end()
             case _:
                 self._smsc.counters["oddities"] += 1
 
-    def _login(self, sequence: int, connect: p.Connect, now: float) -> None:
-        status = self._smsc.login_status(connect)
+    def _request(self, sequence: int, pdu: object, now: float) -> None:
+        dialect = self._smsc.dialect
+        taken = dialect.taken(pdu)
+        if taken is not None:
+            self._smsc.submits_taken.take(self, sequence, pdu, taken, now)
+            return
+        answer = dialect.other(pdu, self._smsc.totals())
+        if answer is not None:
+            self.link.respond(sequence, answer)
+
+    def _login(self, sequence: int, login: object, now: float) -> None:
+        dialect = self._smsc.dialect
+        status = self._smsc.login_status(login)
         if status:
             self._smsc.counters[f"login_status_{status}"] += 1
-            self.link.refuse(sequence, status)
+            dialect.refuse(self.link, sequence, status)
             self._end()
             return
-        self.link.accept(sequence, self._smsc.options.secret)
+        dialect.accept(self.link, sequence)
         self.flush()
         self._smsc.logged_in(self)
         self._smsc.outbox.pump(now)
@@ -179,14 +250,3 @@ class Session(asyncio.Protocol):
         if self._transport is not None:
             self.flush()
             self._transport.close()
-
-
-def login_status(connect: p.Connect, account: str, secret: str, version: int) -> int:
-    """The CONNECT_RESP status an honest gateway gives, apart from the count of connections."""
-    if connect.source != account:
-        return p.STATUS_SOURCE
-    if not source_matches(connect.auth, connect.source, secret, connect.timestamp):
-        return p.STATUS_AUTH
-    if p.layout(connect.version) > version:
-        return p.STATUS_VERSION
-    return p.STATUS_OK

@@ -1,4 +1,4 @@
-"""What becomes of a SUBMIT at the simulated gateway: verdict, Msg_Id, journal entry at the
+"""What becomes of a submit at the simulated gateway: verdict, message id, journal entry at the
 handset, answer, status report.
 """
 
@@ -8,27 +8,22 @@ import asyncio
 from collections import Counter, deque
 from datetime import UTC, datetime, timedelta, timezone
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from adapters.sim.smsc.dialects import Dialect, Taken
+from adapters.sim.smsc.line import Line
 from adapters.sim.smsc.options import Faults, Options, by_prefix
 from adapters.sim.smsc.outbox import Outbox, Outgoing
 from msgcenter.clock import Clock, Random
 from msgcenter.simulator import Journal
-from protocols.cmpp import pdu as p
-from protocols.cmpp.msgid import MsgId, pack, run
-from protocols.cmpp.report import Report
 from protocols.errors import Malformed
-from protocols.sms import text, udh
 from protocols.sms.joining import Joined, Reassembler
-
-if TYPE_CHECKING:
-    from adapters.sim.smsc.session import Session
 
 _CHINA = timezone(timedelta(hours=8))
 
 
 class Submitted(NamedTuple):
-    """One recipient of one accepted SUBMIT."""
+    """One recipient of one accepted submit."""
 
     recipient: str
     msg_id: int
@@ -49,7 +44,9 @@ class Submits:
         rng: Random,
         outbox: Outbox,
         counters: Counter[str],
+        dialect: Dialect,
     ) -> None:
+        self._dialect = dialect
         self.accepted: deque[Submitted] = deque(maxlen=options.keep_submits)
         self._options = options
         self._faults = faults
@@ -69,36 +66,34 @@ class Submits:
         self._tokens_at = 0.0
         self._since_unplug = 0
 
-    def take(self, session: Session, sequence: int, pdu: p.Submit, now: float) -> None:
-        """Handle one SUBMIT of a logged-in connection; `now` is loop time."""
-        faults = self._faults
-        result = self._verdict(pdu, now)
+    def take(self, session: Line, sequence: int, pdu: object, taken: Taken, now: float) -> None:
+        """Handle one submit of a logged-in connection; `now` is loop time."""
+        faults, dialect = self._faults, self._dialect
+        result = self._verdict(taken, now)
         if result:
             self._counters[f"result_{result}"] += 1
-            self._answer(session, sequence, p.SubmitResp(0, result))
+            self._answer(session, sequence, dialect.answer(pdu, 0, result))
             return
-        recipients = pdu.recipients
+        recipients = taken.recipients
         n = len(recipients)
         now_ms = self._clock.now_ms()
-        first = self._next_ids(n, now_ms)
+        first = self._next(n, now_ms)
+        ids = dialect.ids(self._id_base, first, n, sequence)
         self._counters["accepted"] += n
-        answer = p.SubmitResp(first, p.RESULT_OK)
-        early = bool(
-            pdu.registered_delivery == 1
-            and faults.early_reports
-            and self._rng.random() < faults.early_reports
-        )
-        for k, msg_id in enumerate(run(first, n) if n > 1 else (first,)):
+        answer = dialect.answer(pdu, ids[0], 0)
+        wanted = taken.report != "never"
+        early = bool(wanted and faults.early_reports and self._rng.random() < faults.early_reports)
+        for k, msg_id in enumerate(ids):
             recipient = recipients[k]
             self.accepted.append(Submitted(recipient, msg_id, sequence, session.number))
-            self._reach_handset(pdu, recipient, msg_id, now, now_ms)
-            if pdu.registered_delivery == 1:
+            self._reach_handset(pdu, taken, recipient, msg_id, now, now_ms)
+            if wanted:
                 then = (
                     partial(self._answer_after, session, sequence, answer)
                     if early and not k
                     else None
                 )
-                self._report(session, pdu, recipient, msg_id, now=now, then=then)
+                self._report(session, taken, recipient, msg_id, now=now, then=then)
         if not early:
             self._answer(session, sequence, answer)
         if faults.unplug_every:
@@ -113,32 +108,31 @@ class Submits:
             self._journal_joined(joined, self._clock.now_ms())
 
     def new_id(self) -> int:
-        """A Msg_Id for something this gateway delivers."""
-        return self._deliver_id(self._clock.now_ms())
+        """An id for something this gateway delivers."""
+        return self._delivery_id(self._clock.now_ms())
 
     # --- verdict and answer ---
 
-    def _verdict(self, pdu: p.Submit, now: float) -> int:
-        faults = self._faults
+    def _verdict(self, taken: Taken, now: float) -> int:
+        """The code to refuse it with, 0 = none. One bad number fails the whole submit."""
+        faults, results = self._faults, self._dialect.results
         if faults.throttle_rate and not self._take_tokens(
-            len(pdu.recipients), faults.throttle_rate, now
+            len(taken.recipients), faults.throttle_rate, now
         ):
-            return p.RESULT_FLOW
+            return results.flow
         if faults.throttle_fraction and self._rng.random() < faults.throttle_fraction:
-            return p.RESULT_FLOW
-        if len(pdu.content) > self._options.max_octets:
-            return p.RESULT_TOO_LONG
-        if pdu.msg_src != self._options.account:
-            return p.RESULT_MSG_SRC
-        verdicts = (self._verdict_on(recipient) for recipient in pdu.recipients)
-        return next((verdict for verdict in verdicts if verdict), p.RESULT_OK)
-
-    def _verdict_on(self, recipient: str) -> int:
-        """One bad number fails the whole submit."""
-        if len(recipient) > 21 or not recipient.removeprefix("+").isdecimal():
-            return p.RESULT_DEST_TERMINAL
-        refuse = self._faults.refuse
-        return (by_prefix(refuse, recipient) or p.RESULT_OK) if refuse else p.RESULT_OK
+            return results.flow
+        if taken.too_long:
+            return results.too_long
+        if not taken.own_source:
+            return results.source
+        for recipient in taken.recipients:
+            if not self._dialect.number_ok(recipient):
+                return results.number
+            refused = by_prefix(faults.refuse, recipient) if faults.refuse else None
+            if refused:
+                return refused
+        return 0
 
     def _take_tokens(self, n: int, rate: float, now: float) -> bool:
         self._tokens = min(max(rate, 1.0), self._tokens + (now - self._tokens_at) * rate)
@@ -148,7 +142,7 @@ class Submits:
         self._tokens -= n
         return True
 
-    def _answer(self, session: Session, sequence: int, answer: p.SubmitResp) -> None:
+    def _answer(self, session: Line, sequence: int, answer: object) -> None:
         faults = self._faults
         if faults.drop_responses and self._rng.random() < faults.drop_responses:
             self._counters["responses_dropped"] += 1
@@ -160,59 +154,58 @@ class Submits:
             asyncio.get_running_loop().call_later(delay, session.respond, sequence, answer)
         else:
             session.link.respond(sequence, answer)
+            if faults.duplicate_responses and self._rng.random() < faults.duplicate_responses:
+                self._counters["responses_duplicated"] += 1
+                session.repeat()
+                session.flush()
 
-    def _answer_after(self, session: Session, sequence: int, answer: p.SubmitResp) -> None:
+    def _answer_after(self, session: Line, sequence: int, answer: object) -> None:
         self._answer(session, sequence, answer)
         session.flush()
 
     # --- ids and times ---
 
-    def _next_ids(self, n: int, now_ms: int) -> int:
+    def _next(self, n: int, now_ms: int) -> int:
+        """The number of the next message, leaving room for `n`."""
+        self._at(now_ms)
+        wrap = self._dialect.id_wrap
+        first = self._id_sequence = (self._id_sequence + 1) % wrap
+        self._id_sequence = (first + n - 1) % wrap
+        return first
+
+    def _at(self, now_ms: int) -> None:
+        """What ids and stamps of this second have in common."""
         second = now_ms // 1000
         if second != self._second:
             self._second = second
             at = datetime.fromtimestamp(second, _CHINA)
-            self._id_base = pack(
-                MsgId(at.month, at.day, at.hour, at.minute, at.second, self._options.gateway, 0)
-            )
+            self._id_base = self._dialect.base(at)
             self._minute = at.strftime("%y%m%d%H%M")
             self._stamp = at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")
-        first = self._id_sequence = (self._id_sequence + 1) & 0xFFFF
-        self._id_sequence = (first + n - 1) & 0xFFFF
-        return self._id_base | first
 
-    def _deliver_id(self, now_ms: int) -> int:
-        """Of a neighbouring gateway code, so that it never meets the Msg_Id of a submit."""
-        self._next_ids(0, now_ms)
-        self._deliver_sequence = (self._deliver_sequence + 1) & 0xFFFF
-        return (self._id_base ^ 1 << 16) | self._deliver_sequence
+    def _delivery_id(self, now_ms: int) -> int:
+        self._at(now_ms)
+        self._deliver_sequence = (self._deliver_sequence + 1) % self._dialect.id_wrap
+        return self._dialect.delivery_id(self._id_base, self._deliver_sequence)
 
     # --- handset ---
 
     def _reach_handset(
-        self, pdu: p.Submit, recipient: str, msg_id: int, now: float, now_ms: int
+        self, pdu: object, taken: Taken, recipient: str, msg_id: int, now: float, now_ms: int
     ) -> None:
         self._counters["received_parts"] += 1
-        content = pdu.content
-        concat = None
-        if udh.flagged(pdu.udhi):
-            try:
-                concat, content = udh.strip(content, pdu.udhi)
-            except Malformed:
-                self._counters["malformed_udh"] += 1
+        try:
+            concat, data = self._dialect.part(pdu)
+        except Malformed:
+            self._counters["malformed_udh"] += 1
+            concat, data = None, taken.content
         if concat is None:
-            shown = text.decode(content, pdu.msg_fmt)
-            self._write(
-                recipient,
-                pdu.src_id,
-                content.hex() if shown is None else shown,
-                1,
-                msg_id,
-                now_ms=now_ms,
-            )
+            shown = self._dialect.read(data, taken.code)
+            shown = data.hex() if shown is None else shown
+            self._write(recipient, taken.sender, shown, 1, msg_id, now_ms=now_ms)
             return
         for joined in self._joiner.add(
-            pdu.src_id, recipient, concat, pdu.msg_fmt, content, now=now, tag=msg_id
+            taken.sender, recipient, concat, taken.code, data, now=now, tag=msg_id
         ):
             self._journal_joined(joined, now_ms)
 
@@ -223,7 +216,7 @@ class Submits:
         self._write(
             joined.destination,
             joined.source,
-            joined.text,
+            joined.decoded(self._dialect.read),
             len(joined.pieces),
             first,
             now_ms=now_ms,
@@ -241,15 +234,14 @@ class Submits:
         now_ms: int,
         missing: int = 0,
     ) -> None:
-        if now_ms // 1000 != self._second:
-            self._next_ids(0, now_ms)
+        self._at(now_ms)
         entry: dict[str, object] = {
             "kind": "mt",
             "recipient": recipient,
             "sender": sender,
             "text": shown,
             "parts": parts,
-            "id": f"{msg_id:016x}",
+            "id": self._dialect.shown(msg_id),
             "time": f"{self._stamp}.{now_ms % 1000:03}Z",
         }
         if missing:
@@ -260,8 +252,8 @@ class Submits:
 
     def _report(
         self,
-        session: Session,
-        pdu: p.Submit,
+        session: Line,
+        taken: Taken,
         recipient: str,
         msg_id: int,
         *,
@@ -273,15 +265,18 @@ class Submits:
             self._counters["reports_dropped"] += 1
             return
         stat = self._stat(recipient)
-        version = session.link.version
-        if faults.report_width:
-            version = p.V30 if faults.report_width == 71 else p.V20
-        minute = self._minute
-        content = Report(msg_id, stat, minute, minute, recipient, msg_id & 0xFFFFFFFF).encode(
-            version
-        )
-        deliver = p.Deliver(
-            self._deliver_id(self._clock.now_ms()), pdu.src_id, recipient, content, 1, 0
+        if taken.report == "failure" and stat == "DELIVRD":
+            if then is not None:
+                then()
+            return
+        deliver = self._dialect.report(
+            session.link,
+            taken,
+            recipient,
+            msg_id,
+            stat=stat,
+            minute=self._minute,
+            deliver_id=self._delivery_id(self._clock.now_ms()),
         )
         cross = bool(faults.cross_reports and rng.random() < faults.cross_reports)
         delay = faults.report_delay

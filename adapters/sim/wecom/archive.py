@@ -3,6 +3,8 @@
 `POST /sim-archive/chatdata` {corpid, secret, seq, limit} answers as GetChatData does: items after `seq`, of the last five days.
 `POST /sim-archive/mediadata` {corpid, secret, indexbuf, sdkfileid} answers {outindexbuf, is_finish, data: base64} with at most
 512 KB. Failures carry the library's codes in `errcode`. The cipher is `archive_cipher`: simulator only.
+
+One file, for what people do writes the very items that the two paths read.
 """
 
 from __future__ import annotations

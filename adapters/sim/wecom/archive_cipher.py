@@ -63,8 +63,17 @@ def unseal(private_pem: str, encrypt_random_key: str, encrypt_chat_msg: str) -> 
         raise ValueError("an RSA private key is expected")
     try:
         outer = base64.b64decode(encrypt_random_key, validate=True)
+        key_text = private.decrypt(outer, rsa_padding.PKCS1v15())
+    except (binascii.Error, ValueError) as error:
+        raise ValueError(f"cannot be decrypted: {type(error).__name__}") from None
+    return unseal_message(key_text, encrypt_chat_msg)
+
+
+def unseal_message(key_text: bytes, encrypt_chat_msg: str) -> bytes:
+    """The inner step alone. Raises ValueError."""
+    try:
+        key = bytes.fromhex(key_text.decode())
         sealed = base64.b64decode(encrypt_chat_msg, validate=True)
-        key = bytes.fromhex(private.decrypt(outer, rsa_padding.PKCS1v15()).decode())
         if len(key) != 32:
             raise ValueError("not a key text")
     except (binascii.Error, ValueError) as error:

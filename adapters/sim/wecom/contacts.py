@@ -1,4 +1,7 @@
-"""Customer contact (客户联系): who knows whom, remarks and tags, welcome messages (docs 92137, 92599), and what people do."""
+"""Customer contact (客户联系): who knows whom, remarks and tags, welcome messages (docs 92137, 92599), and what people do.
+
+One file, for what people do here is what the calls then show: both work on the same relations.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Customer service around the sessions: accounts, servicers, customers (docs 95159, 96428), and what people do in their clients."""
+"""Customer service around the sessions: accounts, servicers, customers (docs 95159, 96428), and what people do in their clients.
+
+One file, for what people do in their clients is what the calls then show: both work on the same accounts.
+"""
 
 from __future__ import annotations
 

@@ -113,8 +113,8 @@ class KfLog:
         now = self._world.clock.now_ms()
         token = self._world.new_id("ENC", 63)
         self._tokens[token] = now + self._world.limits.kf_token_life * 1000
-        if len(self._tokens) > 20_000:
-            self._tokens = {one: until for one, until in self._tokens.items() if until > now}
+        while self._tokens[oldest := next(iter(self._tokens))] <= now:
+            del self._tokens[oldest]
         self._pusher.emit(
             {
                 "ToUserName": self._world.corp,

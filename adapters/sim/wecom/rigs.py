@@ -1,19 +1,18 @@
-"""Rigs of the WeCom kinds: an app, its groups and a robot beside the simulated platform, callbacks included."""
+"""Rigs of an app, its groups and a robot beside the simulated platform, and what the rigs of the other WeCom kinds share with them."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, ClassVar
 
-from aiohttp import web
-
+from adapters.sim.hooks import mounted
 from adapters.sim.rigs import dispatch_of
 from adapters.sim.wecom.appchat import Chat
 from adapters.sim.wecom.options import WeComOptions
 from adapters.sim.wecom.server import WeComSim
 from adapters.wecom import WeComApp, WeComGroup, WeComRobot
-from msgcenter.adapter import Adapter, Dispatch, Port, Request, Response, Secret
+from msgcenter.adapter import Adapter, Dispatch, Port, Secret
 from msgcenter.clock import Clock
 from msgcenter.rig import kept
 from msgcenter.simulator import Journal
@@ -21,7 +20,7 @@ from protocols.address import Address
 from protocols.payload import Text
 
 MEMBERS = 500
-_SETTINGS = {
+SETTINGS = {
     "corp": "wwsandbox",
     "agent_id": 1_000_002,
     "secret": "${env:WECOM_SECRET}",
@@ -30,40 +29,8 @@ _SETTINGS = {
 }
 
 
-class Hooks:
-    """The adapter's web hooks at a port of their own, as the core would mount them."""
-
-    def __init__(self, hooks: Mapping[str, Callable[[Request], Awaitable[Response]]]) -> None:
-        self._hooks = hooks
-        self._runner: web.AppRunner | None = None
-        self.port = 0
-
-    async def start(self) -> None:
-        app = web.Application()
-        app.router.add_route("*", "/{name}", self._take)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
-        self.port = self._runner.addresses[0][1]
-
-    async def stop(self) -> None:
-        if self._runner is not None:
-            await self._runner.cleanup()
-
-    async def _take(self, request: web.Request) -> web.Response:
-        body = await request.read()
-        asked = Request(request.method, request.path, request.query, request.headers, body)
-        try:
-            answer = await self._hooks[request.match_info["name"]](asked)
-        except (KeyError, OSError):  # what could not be made durable is repeated
-            return web.Response(status=503)
-        return web.Response(
-            status=answer.status, body=answer.body, headers={"Content-Type": answer.content_type}
-        )
-
-
-class _Running:
-    """What the three have in common: the simulator, and message texts that hold the message's number."""
+class Running:
+    """What these have in common: the simulator, and message texts that hold the message's number."""
 
     def __init__(self, adapter: Adapter, far: WeComSim) -> None:
         self.adapter = adapter
@@ -100,16 +67,8 @@ class _Running:
         raise RuntimeError(f"nothing is heard here: {len(text)} characters lost")
 
 
-class _AppRunning(_Running):
-    def __init__(self, adapter: WeComApp, far: WeComSim) -> None:
-        super().__init__(adapter, far)
-        self._losing = "message/send"
-
-    def dispatch(self, number: int) -> Dispatch:
-        return self._dispatch(number, Address("staff", f"staff{number % MEMBERS + 1:04d}"))
-
-    def refused(self, number: int) -> Dispatch:
-        return self._dispatch(number, Address("staff", f"gone{number}"))
+class Called(Running):
+    """Running, with a callback address at which members are heard."""
 
     async def say(self, text: str) -> None:
         while True:
@@ -120,13 +79,25 @@ class _AppRunning(_Running):
                 return
 
 
+class _AppRunning(Called):
+    def __init__(self, adapter: WeComApp, far: WeComSim) -> None:
+        super().__init__(adapter, far)
+        self._losing = "message/send"
+
+    def dispatch(self, number: int) -> Dispatch:
+        return self._dispatch(number, Address("staff", f"staff{number % MEMBERS + 1:04d}"))
+
+    def refused(self, number: int) -> Dispatch:
+        return self._dispatch(number, Address("staff", f"gone{number}"))
+
+
 class WeComAppRig:
     """Rig of `wecom-app`: members staff0001 and so on; whoever is called gone… is unknown."""
 
     kind: ClassVar[str] = "wecom-app"
 
     def settings(self) -> dict[str, Any]:
-        return dict(_SETTINGS)
+        return dict(SETTINGS)
 
     @asynccontextmanager
     async def run(self, port: Port) -> AsyncIterator[_AppRunning]:
@@ -134,19 +105,11 @@ class WeComAppRig:
             adapter = WeComApp(
                 WeComApp.Settings.model_validate(app_settings(far) | callback_settings(far)), port
             )
-            hooks = Hooks(adapter.webhooks())
-            await hooks.start()
-            try:
-                async with kept(adapter):
-                    await far.pusher.callback_set(
-                        agentid=far.options.agent, url=f"http://127.0.0.1:{hooks.port}/callback"
-                    )
-                    yield _AppRunning(adapter, far)
-            finally:
-                await hooks.stop()
+            async with kept(adapter), called(far, adapter):
+                yield _AppRunning(adapter, far)
 
 
-class _GroupRunning(_Running):
+class _GroupRunning(Running):
     def __init__(self, adapter: WeComGroup, far: WeComSim) -> None:
         super().__init__(adapter, far)
         self._losing = "appchat/send"
@@ -164,7 +127,7 @@ class WeComGroupRig:
     kind: ClassVar[str] = "wecom-group"
 
     def settings(self) -> dict[str, Any]:
-        return dict(_SETTINGS)
+        return dict(SETTINGS)
 
     @asynccontextmanager
     async def run(self, port: Port) -> AsyncIterator[_GroupRunning]:
@@ -178,7 +141,7 @@ class WeComGroupRig:
                 yield _GroupRunning(adapter, far)
 
 
-class _RobotRunning(_Running):
+class _RobotRunning(Running):
     def __init__(self, adapter: WeComRobot, far: WeComSim) -> None:
         super().__init__(adapter, far)
         self._losing = "webhook/send"
@@ -227,6 +190,15 @@ async def simulated(clock: Clock | None = None, **options: Any) -> AsyncIterator
         await far.stop()
 
 
+@asynccontextmanager
+async def called(far: WeComSim, adapter: Adapter) -> AsyncIterator[None]:
+    """The adapter's callback at an address of its own, which the platform's first app has saved."""
+    async with mounted(adapter.webhooks()) as hooks:
+        url = f"http://127.0.0.1:{hooks.port}/callback"
+        await far.pusher.callback_set(agentid=far.options.agent, url=url)
+        yield
+
+
 def app_settings(far: WeComSim) -> dict[str, Any]:
     """Settings of an app of this platform, by its first app."""
     options = far.options
@@ -236,7 +208,7 @@ def app_settings(far: WeComSim) -> dict[str, Any]:
         "agent_id": options.agent,
         "secret": Secret(options.secret),
     }
-    return _SETTINGS | known
+    return SETTINGS | known
 
 
 def callback_settings(far: WeComSim) -> dict[str, Any]:
@@ -248,10 +220,15 @@ def callback_settings(far: WeComSim) -> dict[str, Any]:
 
 
 __all__ = [
+    "MEMBERS",
+    "SETTINGS",
+    "Called",
+    "Running",
     "WeComAppRig",
     "WeComGroupRig",
     "WeComRobotRig",
     "app_settings",
     "callback_settings",
+    "called",
     "simulated",
 ]

@@ -6,32 +6,49 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Awaitable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from adapters.wecom.app.calls import UPDATE, AppCalls
 from adapters.wecom.calls import Refusal, nothing_left
+from adapters.wecom.doorbells import Answer, answered
 from adapters.wecom.sending import Call, chains, member_of, of_account, slow
-from msgcenter.adapter import Dispatch, Malformed, Rejected, Retry, Sent, Unknown, Unreachable
+from msgcenter.adapter import (
+    Dispatch,
+    Malformed,
+    Rejected,
+    Retry,
+    Sent,
+    Unavailable,
+    Unknown,
+    Unreachable,
+)
 from protocols.outcome import Outcome
 from protocols.payload import Native, Pull, Recall
 from protocols.wecom import answers
+from protocols.wecom.limits import RATES
 
-if TYPE_CHECKING:
-    from adapters.wecom.app import WeComApp
-
-UPDATE = "update_template_card"
-"""The `Native` that changes a card sent before: `{"response_code": …, "button": {"replace_name": …} | "template_card": {…}}`."""
+_MEMBER_LIMITS = (RATES["app.member.minute"], RATES["app.member.hour"])
 
 
 class Batch:
     """One batch on its way: an outcome for each message, and whether anything may have left."""
 
-    def __init__(self, app: WeComApp, batch: Sequence[Dispatch]) -> None:
-        self._app = app
-        self._port = app.port
+    def __init__(
+        self,
+        calls: AppCalls,
+        answer: Answer,
+        batch: Sequence[Dispatch],
+    ) -> None:
+        self._calls = calls
+        self._answer = answer
+        self._port = calls.port
+        self._settings = settings = calls.settings
+        late = settings.slack_s + settings.total_s
+        self._limits = [(rate.count, rate.seconds + late) for rate in _MEMBER_LIMITS]
         self._batch = batch
         self._outcomes: list[Outcome | None] = [None] * len(batch)
         self._unreachable = 0
-        self._slots = asyncio.Semaphore(app.settings.at_once)
+        self._slots = asyncio.Semaphore(settings.at_once)
 
     def outcomes(self) -> list[Outcome]:
         """Raises Unreachable when there was no connection for any of them."""
@@ -62,7 +79,7 @@ class Batch:
             except Refusal as refusal:
                 raise Unreachable(str(refusal)) from refusal
         began = self._port.clock.monotonic()
-        joined = chains(self._batch, allowed, self._app.settings.join_from_tier)
+        joined = chains(self._batch, allowed, self._settings.join_from_tier)
         jobs = [self._single(index) for index in singles]
         jobs += [self._chain(chain, began) for chain in joined]
         jobs += [self._again(token, found) for token, found in _by_value(repeats).items()]
@@ -79,18 +96,15 @@ class Batch:
 
     async def _single(self, index: int) -> None:
         envelope = self._batch[index].envelope
-        app = self._app
         async with self._slots:
             try:
                 match envelope.payload:
                     case Recall() as recall:
-                        outcome = await app.recall(recall)
-                    case Pull() as pull if app.inbox is not None:
-                        outcome = await app.inbox.fetch(pull, app.api)
-                    case Native():
-                        outcome = await app.update(envelope)
+                        outcome = await self._calls.recall(recall)
+                    case Pull() as pull:
+                        outcome = await answered(self._port, pull, self._answer)
                     case _:
-                        outcome = Rejected("message", "no callbacks are set up", "wrong_payload")
+                        outcome = await self._calls.update(envelope)
             except Refusal as refusal:
                 self._set(index, refusal.outcome, refusal.unreachable)
             except Malformed as error:
@@ -121,25 +135,26 @@ class Batch:
         """Whether WeCom still knows the first try: it was noted when its answer was lost; where it could not be noted (our
         process ended), it is not older than the message."""
         age = self._port.clock.now_ms() - item.envelope.created_at
-        if age <= self._app.settings.duplicate_check_s * 1000:
+        if age <= self._settings.duplicate_check_s * 1000:
             return True
         return await self._port.memo(_lost(item.token)) is not None
 
     async def _note_lost(self, indices: Sequence[int]) -> None:
-        ttl = float(self._app.settings.duplicate_check_s)
+        ttl = float(self._settings.duplicate_check_s)
         try:
             for index in indices:
                 await self._port.remember(_lost(self._batch[index].token), b"1", ttl)
-        except Exception as error:  # noqa: BLE001 - the outcome stands; only a late repeat is given up
+        except Unavailable as error:  # the outcome stands; only a late repeat is given up
             self._port.log.warning("lost_answer_not_noted", error=type(error).__name__)
 
     async def _within_limits(self, messages: Sequence[int]) -> list[int]:
         """Those that may leave now; what follows in a conversation waits with the one that may not."""
-        waits = await self._app.allowances([member_of(self._batch[index]) for index in messages])
+        users = [f"member:{member_of(self._batch[index]).lower()}" for index in messages]
+        waits = await self._port.allow(users, self._limits)
         allowed = []
         held: dict[str, float] = {}
         queued: Counter[str] = Counter()
-        count, span = self._app.limits[0]
+        count, span = self._limits[0]
         for index, wait in zip(messages, waits, strict=True):
             item = self._batch[index]
             order_key = item.envelope.order_key
@@ -170,7 +185,7 @@ class Batch:
 
     async def _call(self, call: Call, began: float) -> None:
         async with self._slots:
-            if self._port.clock.monotonic() - began > self._app.settings.slack_s:
+            if self._port.clock.monotonic() - began > self._settings.slack_s:
                 for index in call.indices:
                     self._set(index, slow())
                 return
@@ -180,7 +195,7 @@ class Batch:
         if call.is_joint:
             with nothing_left("which messages leave together"):
                 await self._remember(call)
-        return await self._app.send(call)
+        return await self._calls.send(call)
 
     async def _made(
         self, call: Call, indices: Sequence[int], sending: Awaitable[answers.Answer]
@@ -205,7 +220,7 @@ class Batch:
     async def _remember(self, call: Call) -> None:
         """Before it leaves: which messages leave together, so that a repeat of one of them is a repeat of the call."""
         kept = json.dumps(call.users).encode()
-        ttl = float(self._app.settings.duplicate_check_s)
+        ttl = float(self._settings.duplicate_check_s)
         tokens = [self._batch[index].token for index in call.indices]
         await self._port.remember(_users(call.token), kept, ttl)
         await asyncio.gather(
@@ -222,7 +237,7 @@ class Batch:
         payload = self._batch[indices[0]].envelope.payload
         call = Call(list(range(len(names))), [str(name) for name in names], payload, token)
         async with self._slots:
-            await self._made(call, indices, self._app.send(call))
+            await self._made(call, indices, self._calls.send(call))
 
 
 def _taken(answer: answers.Sending, user: str, is_joint: bool) -> Outcome:
@@ -258,4 +273,4 @@ def _users(token: str) -> str:
     return f"joint:{token}"
 
 
-__all__ = ["UPDATE", "Batch"]
+__all__ = ["Batch"]

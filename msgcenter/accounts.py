@@ -19,6 +19,7 @@ class AccountBook:
         self._numbers: dict[str, dict[str, str]] = {}
         self._lengths: dict[str, list[int]] = {}
         self._of_channel: dict[str, list[Account]] = {}
+        self._homes: dict[str, str] = {}
 
     def _index(self) -> Config:
         config = self._current()
@@ -35,6 +36,11 @@ class AccountBook:
             self._of_channel.setdefault(channel, []).append(
                 Account(name, far_name, account.corp, account.path)
             )
+        self._homes = {
+            name: channel.accounts_of
+            for name, channel in config.channels.items()
+            if channel.accounts_of is not None
+        }
         self._lengths = {
             channel: sorted({len(number) for number in numbers}, reverse=True)
             for channel, numbers in self._numbers.items()
@@ -51,6 +57,7 @@ class AccountBook:
         """(account, caller) of our side of an inbound message: the account of this very name, or the one whose number is the
         longest beginning of the number written to (the rest is an extension nobody has)."""
         config = self._index()
+        channel = self._homes.get(channel, channel)
         name = self._exact.get((channel, far_name))
         if name is None:
             numbers = self._numbers.get(channel, {})
@@ -64,4 +71,9 @@ class AccountBook:
     def of_channel(self, channel: str) -> Sequence[Account]:
         """In the order of accounts.yaml."""
         self._index()
-        return self._of_channel.get(channel, ())
+        return self._of_channel.get(self._homes.get(channel, channel), ())
+
+    def home_of(self, channel: str) -> str:
+        """The channel whose accounts this one reads (`accounts_of`): usually its own."""
+        self._index()
+        return self._homes.get(channel, channel)

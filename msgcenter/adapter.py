@@ -2,6 +2,8 @@
 
 An adapter is the code for one *kind* of far end, found by the entry point `msgcenter.adapters`; a *channel* is one
 configured, running adapter. Abilities are data (`Spec`), commands are payloads, results are `Outcome` values.
+
+Long because it is the whole contract, which is read as one page; much of it is documentation.
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ import aiohttp
 from pydantic import BaseModel
 
 from msgcenter.clock import Clock, Random
-from msgcenter.config.values import Duration, Secret, SecretUrl, Size, Strict, fault
+from msgcenter.config.values import Duration, Secret, SecretUrl, Size, Strict, TextFile, fault
+from msgcenter.unavailable import Unavailable
 from protocols.address import Address
 from protocols.envelope import Envelope
 from protocols.errors import Malformed
@@ -25,6 +28,7 @@ from protocols.outcome import Outcome, Rejected, Retry, Sent, Unknown
 from protocols.payload import DeliveryReport, Payload, Pull, Text
 
 __all__ = [
+    "UNREAD",
     "Account",
     "Adapter",
     "Dispatch",
@@ -32,6 +36,7 @@ __all__ = [
     "Malformed",
     "MediaFile",
     "Port",
+    "Posted",
     "Received",
     "Rejected",
     "Report",
@@ -45,10 +50,22 @@ __all__ = [
     "Spec",
     "Strict",
     "Subscriber",
+    "TextFile",
+    "Unavailable",
     "Unknown",
     "Unreachable",
     "fault",
+    "unread_key",
 ]
+
+UNREAD = "unread"
+"""`unread:…` is the source of the Pull that asks an archive channel why it did not read some conversations; its token is a JSON
+list of (account's far name, person's address). The channel remembers each answer, a reason code or "", under `unread_key`."""
+
+
+def unread_key(account: str, person: str) -> str:
+    """The memo under which a channel answers for one conversation."""
+    return f"{UNREAD}:{account}:{person}"
 
 
 class Unreachable(Exception):
@@ -75,6 +92,8 @@ class Spec:
     """The far end recognises a repeat by `Dispatch.token`."""
     resolves: bool = False
     """`resolve` can ask what became of an unknown."""
+    resend: bool = True
+    """False: a repeat is lost or shown twice there, so an unknown is never sent again, whatever its category says."""
     recall: bool = False
     needs_account: bool = False
     """A sending identity of accounts.yaml is needed."""
@@ -83,6 +102,11 @@ class Spec:
     order in which they were asked for. A repeat (same token) of CreateGroup must find the first group and answer its id as
     `Sent.remote_ids[0]`, a repeat of UpdateGroup change nothing more, and a group that is gone count as dissolved: a command
     whose outcome is unknown is handed over again, after `resolve` where that is offered."""
+    shared: bool = False
+    """What it reads, another channel may read as well (an account read live and from the archive): both name the conversation
+    by the same `Received.order_key` and `account_number`, and the core makes one message of the two."""
+    copied_within_s: float = 0.0
+    """How long after a send a `shared` channel may still read a copy of it, see `Adapter.copied`; 0 = none ever does."""
     receipt_wait_s: float = 72 * 3600.0
     """How long a receipt may take; after that `sent` is final."""
     limits: Mapping[str, str] = field(default_factory=dict)
@@ -102,7 +126,10 @@ class Dispatch:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """Something a person (or the far end) said. `remote_id` with the channel identifies it: a repeat is recognised."""
+    """Something a person (or the far end) said. `remote_id` with the channel identifies it: a repeat is recognised.
+
+    `account_number` and `order_key` name the conversation and are the same for both directions of it.
+    """
 
     sender: Address
     account_number: str
@@ -112,7 +139,13 @@ class Received:
     at: int
     """Epoch milliseconds."""
     order_key: str = ""
-    """Conversation; empty = made from sender and number."""
+    """Conversation; empty = made from number and the person's address."""
+    chat: str = ""
+    """The group in which it was said, by the far end's id; empty = said to our side alone."""
+    mentions: tuple[str, ...] = ()
+    """In a group: who was addressed by name, as the far end calls them; `@all` = everybody."""
+    recipient: Address | None = None
+    """Whom the account's own human wrote to, in the far end's own client; `sender` is then that human. None = it came to us."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +178,7 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class Subscriber:
-    """Where a caller's events go. `secrets`: newest first; every one signs, so that a rotation has no gap."""
+    """Where events go. `secrets`: newest first; every one signs, so that a rotation has no gap."""
 
     url: str
     secrets: tuple[str, ...]
@@ -163,6 +196,18 @@ class MediaFile:
 
 
 @dataclass(frozen=True, slots=True)
+class Posted:
+    """An item for the inbox of `owner`. `id`: a repeat is recognised by it. `content`: JSON, as `/v1/messages` shows it."""
+
+    id: str
+    owner: Address
+    content: Mapping[str, Any]
+    caller: str = ""
+    category: str = ""
+    reference: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Account:
     """A sending identity of this channel. `address`: its name at the far end (SMS number, open_kfid, userid, hosted id)."""
 
@@ -173,7 +218,7 @@ class Account:
 
 
 class Port(Protocol):
-    """What the core lends one channel."""
+    """What the core lends one channel. Whatever is shared or durable raises Unavailable when it cannot be had just now."""
 
     channel: str
     """The channel's name, for logs."""
@@ -186,12 +231,18 @@ class Port(Protocol):
         """Make these durable; when it returns the far end may be told so. Raises when it could not: answer nothing yet."""
         ...
 
+    async def set_aside(self, items: Sequence[Received | Report], why: str) -> None:
+        """Keep on `invalid`, for operators, what `emit` can never make durable (it raised something else than Unavailable);
+        when it returns the far end may be told that we have it."""
+        ...
+
     def http(self) -> aiohttp.ClientSession:
         """The shared client: no redirects, connect and read bounds set, no cookie jar."""
         ...
 
-    def subscriber(self, caller: str) -> Subscriber | None:
-        """The callback of a caller as configured now; None = it has none (any more)."""
+    async def subscriber(self, name: str) -> Subscriber | None:
+        """Where the events of `caller:<name>` go just now: a caller's callback, or one of its subscriptions; None = there is none
+        (any more)."""
         ...
 
     def accounts(self) -> Sequence[Account]:
@@ -234,12 +285,28 @@ class Port(Protocol):
         """Keep a cursor: only after what it covers was emitted."""
         ...
 
-    async def ring(self, pull: Pull, *, delay_s: float = 0.0) -> None:
-        """Hand a `Pull` to `deliver` in whichever process works this channel: durable, one at a time per source."""
+    async def post(self, items: Sequence[Posted], most_unread: int) -> list[bool]:
+        """Put items into the platform's own inboxes (`/v1/inbox`); durable when it returns. False: that inbox has `most_unread`
+        unread items already."""
+        ...
+
+    async def unpost(self, ids: Sequence[str]) -> set[str]:
+        """Take items back: they are shown as withdrawn, without content. Those that are there."""
+        ...
+
+    async def ring(self, pull: Pull, *, delay_s: float = 0.0, channel: str = "") -> None:
+        """Hand a `Pull` to `deliver` in whichever process works this channel: durable, one at a time per source. `channel`:
+        another channel's doorbell, for a far end that has one address for several of them; name it in the settings under
+        `doorbells`, which are checked with the configuration. Raises LookupError for a channel that is not configured."""
         ...
 
     def gauge(self, name: str, value: float) -> None:
-        """Report a live figure: `window_in_use`, `links_up`. Unknown names are refused with ValueError."""
+        """Report a live figure: `window_in_use`, `links_up`, `source_lag` (seconds that what was read of a far end's log is
+        behind the newest that is known to be there). Unknown names are refused with ValueError."""
+        ...
+
+    def count(self, name: str, result: str) -> None:
+        """Count an event: `token_refreshes` (ok, refused, failed). Unknown names and results are refused with ValueError."""
         ...
 
 
@@ -255,6 +322,21 @@ class Adapter(ABC):
     def __init__(self, settings: Any, port: Port) -> None:
         self.settings = settings
         self.port = port
+        own = self.abilities(settings)
+        if own is not self.spec:
+            self.spec = own  # type: ignore[misc]  # the class speaks for the kind, the instance for its channel
+
+    @classmethod
+    def abilities(cls, settings: Any) -> Spec:
+        """What a channel with these settings can do, where that differs from what `spec` says of its kind."""
+        del settings
+        return cls.spec
+
+    @classmethod
+    def refuses(cls, settings: Any, address: str) -> str:
+        """Why a channel with these settings would never take this recipient or subscriber's URL, "" = nothing speaks against it."""
+        del settings, address
+        return ""
 
     @abstractmethod
     async def deliver(self, batch: Sequence[Dispatch]) -> list[Outcome]:
@@ -280,6 +362,16 @@ class Adapter(ABC):
     async def resolve(self, claimed: Sequence[Dispatch]) -> list[Outcome]:
         """Ask the far end what became of these; Unknown = it does not know either. Only if `spec.resolves`."""
         return [Unknown("the far end cannot be asked")] * len(claimed)
+
+    def copied(self, dispatch: Dispatch) -> str:
+        """The `Received.order_key` under which a `shared` channel will read a copy of this message, "" if none will. It is
+        recognised there by its content, and not taken for something the account's human wrote. Only if `spec.copied_within_s`."""
+        return ""
+
+    def adopt(self, settings: Any) -> bool:
+        """Go on with changed settings, links and all; False = it cannot, and is restarted with them. Called on the loop
+        between turns; must not block."""
+        return False
 
     async def drain(self) -> None:  # noqa: B027 - optional
         """Stop taking new work at the far end politely; called once before the session is cancelled."""

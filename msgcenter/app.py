@@ -18,6 +18,7 @@ import aiohttp
 from msgcenter import pipelines
 from msgcenter.accounts import AccountBook
 from msgcenter.adapter import Adapter, Spec, Subscriber
+from msgcenter.api.auth import pepper_of
 from msgcenter.archive.reading import RecordFrames
 from msgcenter.archive.sinking import Burying, Quarantine, Sinking
 from msgcenter.bus import Lane, Queue
@@ -29,10 +30,17 @@ from msgcenter.bus.topology import (
     SUBMIT,
     topology,
 )
+from msgcenter.callers import Watch
 from msgcenter.channel import Channel, Core
 from msgcenter.clock import Clock, IdFactory, Random
 from msgcenter.config import Config
+from msgcenter.customers.lookup import CustomerLookup
+from msgcenter.customers.wishes import Terms, refusable
+from msgcenter.customers.writes import CustomerWrites
 from msgcenter.directory import Directory
+from msgcenter.explain import Explain
+from msgcenter.facts import FactBook
+from msgcenter.feed import Feed
 from msgcenter.live import Live
 from msgcenter.lookup import GroupLookup
 from msgcenter.media import MediaStore
@@ -41,26 +49,45 @@ from msgcenter.ordered import Ordered
 from msgcenter.outlet import Outlet, to_bus
 from msgcenter.partitions import Partitions
 from msgcenter.parts import Parts, patiently
+from msgcenter.pauses import Pauses, PauseWatch
 from msgcenter.policy.retry import RetryRule
+from msgcenter.policy.when import Facts
 from msgcenter.port import ChannelPort
+from msgcenter.precedence import Precedence
+from msgcenter.reask import reask, ruled
+from msgcenter.recount import Recount
+from msgcenter.reviews import Reviews
+from msgcenter.rulebook import InForce
 from msgcenter.schedule import Schedule
 from msgcenter.settle import Settle
+from msgcenter.stages.fill import Fill
+from msgcenter.stages.flood import Flood
+from msgcenter.stages.opt_out import ANSWER, Answers, OptOut
+from msgcenter.stages.policy import Hours
 from msgcenter.stages.route import Target
+from msgcenter.stages.unite import Unite
+from msgcenter.store import SubscriptionRow
+from msgcenter.subscriptions import Places
+from msgcenter.sweep import Sweep
+from msgcenter.tidy import tidy
 from msgcenter.turns import Turns
 from msgcenter.withdrawn import withdrawn
 from msgcenter.worker import Handler, Passage, Takes, Worker
 from protocols.envelope import Envelope, Record
+from protocols.payload import Notice
 
 #: What the core itself sends has no row in policy.yaml: group commands, events to subscribers (they dedupe by event id),
 #: receipts.
 _INTERNAL = {
     "event": RetryRule(max_tries=60, max_age_s=5 * 86400.0),
-    "inbound": RetryRule(max_tries=20, max_age_s=86400.0),
+    # What comes in is as old as the far end says: an archive read after an outage tells of last week.
+    "inbound": RetryRule(max_tries=20, max_age_s=30 * 86400.0),
     # A receipt says itself when to look again (stages/correlate.py), no back-off on top of it.
     "receipt": RetryRule(max_tries=20, max_age_s=86400.0, backoff=(0.0,)),
     # A doorbell that is given up leaves what it announced unread: it is rung often, and as good as for ever.
     "pull": RetryRule(max_tries=100_000, max_age_s=7 * 86400.0, backoff=(1.0, 5.0, 10.0)),
     "command": RetryRule(max_tries=20, max_age_s=86400.0),
+    "plan": RetryRule(max_tries=1000, max_age_s=31 * 86400.0),
 }
 
 Writers = Mapping[str, Callable[[Sequence[Record]], Awaitable[None]]]
@@ -98,6 +125,7 @@ class App:
         self.sole = "sqlite" in (process.bus.kind, process.state.kind, process.store.kind)
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{rng.getrandbits(32):08x}"
         self.turns = Turns(parts.state, self.owner, clock, rng)
+        self.precedence = Precedence(clock)
         self.media = MediaStore(
             process.data / process.media.path,
             parts.store,
@@ -107,6 +135,16 @@ class App:
         self.channels: dict[str, Channel] = {}
         self.accounts = AccountBook(lambda: live.current)
         self.groups = GroupLookup(parts.store, clock)
+        self.customers = CustomerWrites(
+            parts.state,
+            parts.store,
+            CustomerLookup(parts.store, clock, log=log),
+            clock,
+            lambda: wish_terms(live.current),
+            lambda key: self.rulebook().counters_of(key),
+        )
+        self.facts = FactBook(lambda: live.current, self.customers.lookup, clock)
+        self.fill = Fill(lambda: live.current.book, self.facts.for_templates, clock)
         self.directory = Directory(
             lambda: live.current,
             bus=parts.bus,
@@ -117,6 +155,31 @@ class App:
             log=log,
             partitions=self.partitions,
         )
+        self.pauses = Pauses(parts.state, parts.store, clock)
+        self.rulebook = InForce(lambda: live.current, _INTERNAL, self._schemes)
+        self.recount = Recount(
+            parts.state,
+            parts.store,
+            self.customers.lookup,
+            self.rulebook,
+            self.owner,
+            clock,
+            log,
+            counts="schedule" in process.roles,
+        )
+        self.explain = Explain(
+            parts.state,
+            self.customers.lookup,
+            self.rulebook,
+            clock,
+            self.route,
+            self.named,
+            self.groups,
+            self.facts.for_routes,
+            self.fill,
+            self.recount.rebuilding,
+        )
+        self._places = Places(parts.store, clock, lambda: pepper_of(live.current), self._is_caller)
         self._in_flight: set[tuple[str, int, int]] = set()
         self._adapters = adapters
         self._specs: dict[str, Spec] = {
@@ -141,7 +204,7 @@ class App:
             known.retry.max_attempts, known.retry.max_age, known.on_unknown, known.receipt_wait
         )
 
-    def route(self, kind: str, envelope: Envelope) -> Target | None:
+    def route(self, kind: str, envelope: Envelope, facts: Facts) -> Target | None:
         config = self.live.current
         spec = self._specs.get(kind)
         if spec is None:
@@ -153,8 +216,10 @@ class App:
             if own is None or not own.enabled:
                 return None
             return Target(account.channel, spec, f"channel of account {envelope.account}")
-        name = config.channel_for(kind, envelope.category, envelope.caller)
-        return Target(name, spec, f"route of kind {kind}") if name is not None else None
+        chosen = config.rules.routing.choose(kind, facts)
+        if chosen is None:
+            return None
+        return Target(chosen.channel, spec, chosen.rule, chosen.facts)
 
     def named(self, channel: str) -> Target | None:
         """The channel of this name, if it is in service."""
@@ -169,17 +234,69 @@ class App:
         if running is not None:
             return running.spec
         configured = self.live.current.channels.get(channel)
-        return self._specs.get(configured.kind) if configured else None
+        settings = self.live.current.settings.get(channel)
+        if configured is None:
+            return None
+        ask: Callable[[Any], Spec] | None = getattr(
+            self._adapters.get(configured.kind), "abilities", None
+        )
+        if ask is None or settings is None:
+            return self._specs.get(configured.kind)
+        return ask(settings)
+
+    def _kind_of(self, channel: str) -> str:
+        configured = self.live.current.channels.get(channel)
+        return configured.kind if configured is not None else ""
+
+    def _schemes(self, kind: str) -> frozenset[str]:
+        spec = self._specs.get(kind)
+        return spec.schemes if spec is not None else frozenset()
 
     def in_service(self, channel: str) -> bool:
         configured = self.live.current.channels.get(channel)
         return configured is not None and configured.enabled
 
-    def subscriber(self, caller: str) -> Subscriber | None:
+    async def subscriber(self, name: str) -> Subscriber | None:
+        """As Port.subscriber: a caller's callback, or the place of one of its subscriptions."""
+        if "/" in name:
+            return await self._places.find(name)
+        return self._callback(name)
+
+    def _callback(self, caller: str) -> Subscriber | None:
         known = self.live.current.callers.get(caller)
         if known is None or known.callback is None or not known.enabled:
             return None
         return Subscriber(known.callback.url, (known.callback.secret.reveal(),))
+
+    def _is_caller(self, caller: str) -> bool:
+        known = self.live.current.callers.get(caller)
+        return known is not None and known.enabled
+
+    def _may_have(self, row: SubscriptionRow) -> bool:
+        """Whether a subscription's caller may still see what it asked for."""
+        if not self._is_caller(row.caller):
+            return False
+        return not row.everyone or bool(
+            {"read:all", "admin"} & set(self.live.current.callers[row.caller].scopes)
+        )
+
+    def event_channel(self) -> tuple[str, str] | None:
+        """The enabled channel (and its kind) that delivers events to callbacks and subscriptions."""
+        for name, channel in self.live.current.channels.items():
+            spec = self._specs.get(channel.kind)
+            serves = spec is not None and Notice in spec.payloads and spec.schemes == {"caller"}
+            if channel.enabled and serves:
+                return name, channel.kind
+        return None
+
+    def refuses_url(self, url: str) -> str | None:
+        """Why no subscriber can be there, "" = nothing speaks against it, None = no channel delivers events."""
+        found = self.event_channel()
+        if found is None:
+            return None
+        name, kind = found
+        ask: Callable[[Any, str], str] | None = getattr(self._adapters[kind], "refuses", None)
+        return ask(self.live.current.settings[name], url) if ask is not None else ""
 
     def port(self, channel: str, outlet: Outlet) -> ChannelPort:
         """What an adapter of this channel is lent; what it emits becomes durable at `outlet`."""
@@ -198,6 +315,7 @@ class App:
             http=self.http,
             subscriber=self.subscriber,
             accounts=self.accounts.of_channel,
+            channels=self._enabled,
             on_account_state=self.directory.say,
         )
 
@@ -205,10 +323,13 @@ class App:
 
     async def start(self) -> None:
         """Declare the topology, start the roles. Raises BusError when the queues cannot be declared, and StateError or
-        StoreError when the revoked accounts cannot be silenced."""
+        StoreError when the revoked accounts and blocked customers cannot be silenced."""
         config = self.live.current
         await patiently(lambda: self._declare(config), self.clock, self.log)
+        await self.parts.state.policy_epoch()  # from now on State knows since when it remembers
         await self.directory.restore()
+        await self.customers.restore()
+        await self.pauses.restore()
         self.live.prepare(self._declare)
         self.live.changed(self._channels_changed)
         self._http = aiohttp.ClientSession(
@@ -227,6 +348,9 @@ class App:
             if role in config.process.roles:
                 start()
         self._spawn("directory", self.directory.run(self._stop))
+        if {"submit", "schedule"} & set(config.process.roles):
+            self._spawn("recount", self.recount.run(self._stop))
+        self._spawn("customers", self.customers.lookup.run(self._stop))
         self._tasks.append(asyncio.create_task(self.live.run(), name="reload"))
 
     async def stop(self) -> None:
@@ -260,9 +384,10 @@ class App:
 
     def queues(self) -> list[Queue]:
         """Every queue of the configuration in force."""
-        config = self.live.current
-        enabled = [name for name, channel in config.channels.items() if channel.enabled]
-        return topology(enabled, list(self.sinks), self.partitions)
+        return topology(self._enabled(), list(self.sinks), self.partitions)
+
+    def _enabled(self) -> list[str]:
+        return [name for name, one in self.live.current.channels.items() if one.enabled]
 
     def _spawn(self, name: str, work: Any) -> None:
         self._tasks.append(asyncio.create_task(work, name=name))
@@ -299,9 +424,11 @@ class App:
             rng=self.rng,
             metrics=self.metrics,
             log=self.log,
+            memory=self.parts.state,
             takes=takes,
             shared=shared,
             max_frames=self._prefetch(queue.lane),
+            precedence=self.precedence,
         )
 
     def _prefetch(self, lane: Lane) -> int:
@@ -319,13 +446,20 @@ class App:
                 clock=self.clock,
                 metrics=self.metrics,
                 log=self.log,
+                precedence=self.precedence,
             )
             if queue.lane != "conv":
                 return self._worker(queue, passage)
             return self._worker(
                 queue,
                 Ordered(
-                    queue, passage, self.parts.store, clock=self.clock, log=self.log, ready=_ready
+                    queue,
+                    passage,
+                    self.parts.store,
+                    clock=self.clock,
+                    log=self.log,
+                    ready=_ready,
+                    memory=self.parts.state,
                 ),
             )
 
@@ -357,14 +491,46 @@ class App:
     def _start_submit(self) -> None:
         self._start_lanes(
             SUBMIT,
-            pipelines.submit(self.parts.state, self.clock, self.route, self.named, self.groups),
+            pipelines.submit(
+                self.parts.state,
+                self.clock,
+                self.route,
+                self.named,
+                self.groups,
+                self.facts.for_routes,
+                self.fill,
+                self.customers.lookup,
+                self.rulebook,
+                Reviews(self.parts.store, self.clock),
+                self.recount.rebuilding,
+                self.metrics,
+            ),
             "submit",
         )
 
     def _start_inbound(self) -> None:
-        self._start_lanes(
-            INBOUND, pipelines.inbound(self.parts.state, self.accounts.owner_of), "inbound"
+        state, live, clock = self.parts.state, self.live, self.clock
+        answers = Answers(
+            to_bus(self.parts.bus),
+            self.partitions,
+            lambda: round(live.current.policy.categories[ANSWER].expires_in * 1000),
+            clock.now_ms,
         )
+        stages = pipelines.inbound(
+            state,
+            self.accounts.owner_of,
+            Unite(self.parts.store, state, self.spec_of),
+            OptOut(
+                lambda: live.current.rules,
+                self._kind_of,
+                self.customers,
+                state,
+                answers,
+                self.metrics,
+            ),
+            Flood(lambda: live.current.policy.flood, self.customers, state, clock, self.metrics),
+        )
+        self._start_lanes(INBOUND, stages, "inbound")
 
     def _start_schedule(self) -> None:
         schedule = Schedule(
@@ -375,10 +541,46 @@ class App:
             log=self.log,
         )
         self._spawn("schedule", schedule.run(self._stop))
+        watch = PauseWatch(
+            self.pauses,
+            self.parts.state,
+            lambda: self.live.current.policy.spread,
+            clock=self.clock,
+            metrics=self.metrics,
+            log=self.log,
+        )
+        self._spawn("pauses", watch.run(self._stop))
+        sweep = Sweep(
+            lambda: self.live.current,
+            bus=self.parts.bus,
+            state=self.parts.state,
+            store=self.parts.store,
+            clock=self.clock,
+            partitions=self.partitions,
+            log=self.log,
+        )
+        shares = Watch(
+            lambda: self.live.current,
+            bus=self.parts.bus,
+            store=self.parts.store,
+            clock=self.clock,
+            partitions=self.partitions,
+            log=self.log,
+        )
+        self._spawn("shares", shares.run(self._stop))
+        self._spawn("tidy", tidy(self.parts.store, self.clock, self.log, self._stop, sweep))
+
+        self.live.changed(self._rules_changed)
+
+    async def _rules_changed(self, old: Config, new: Config) -> None:
+        """What the old rules hold is decided anew under the new ones."""
+        if ruled(old) != ruled(new):
+            self._spawn("reask", reask(self.parts.store, self.clock, self.log, new, self._stop))
 
     def _start_archive(self) -> None:
         shared = RecordFrames(len(self.sinks))
         for name, write in self.sinks.items():
+            written = self.metrics.archive_records_total.labels(name).inc
             queues = {
                 q.name: q
                 for q in (Queue(RECORD, "normal", n, name) for n in range(self.partitions))
@@ -389,10 +591,22 @@ class App:
                 halt: asyncio.Event,
                 queues: dict[str, Queue] = queues,
                 write: Callable[[Sequence[Record]], Awaitable[None]] = write,
+                written: Callable[[int], object] = written,
             ) -> Any:
-                return self._worker(queues[queue], Sinking(write), "records", shared).run(halt)
+                sinking = Sinking(write, written)
+                return self._worker(queues[queue], sinking, "records", shared).run(halt)
 
             self._spawn_shared(f"sink:{name}", list(queues), work)
+        feed = Feed(
+            self.parts.bus,
+            self.parts.store,
+            self.event_channel,
+            self._may_have,
+            clock=self.clock,
+            partitions=self.partitions,
+            log=self.log,
+        )
+        self._spawn_shared("subscriptions", ["feed"], lambda _, halt: feed.run(halt))
         dead = self._worker(Queue(DEAD), Burying(self.parts.store.add_dead), "records")
         self._spawn("dead", dead.run(self._stop))
         invalid = self._worker(Queue(INVALID), Quarantine(self.parts.store.add_invalid), "raw")
@@ -420,9 +634,14 @@ class App:
             in_flight=self._in_flight,
             partitions=self.partitions,
             prefetch=self._prefetch,
+            precedence=self.precedence,
             settle=self._settle,
             sender=self.accounts.sender,
+            refusable=lambda category: refusable(self.live.current.rules, category),
             groups=self.groups,
+            fill=self.fill,
+            hours=Hours(self.customers.lookup, self.rulebook, self.clock),
+            sightings=self.parts.store,
         )
 
     def _start_channel(self, name: str, config: Config) -> None:
@@ -452,7 +671,10 @@ class App:
             same = now == old.channels.get(name) and new.settings.get(name) == old.settings.get(
                 name
             )
-            if not same:
+            if same:
+                continue
+            running = self.channels[name]
+            if now is None or not now.enabled or not running.adopt(now, new.settings[name]):
                 await self._end_channel(name)
         for name, channel in old.channels.items():
             gone = name not in new.channels or not new.channels[name].enabled
@@ -467,6 +689,10 @@ class App:
     async def _end_channel(self, name: str) -> None:
         self.channels.pop(name)
         await self._end(*self._channel_tasks.pop(name))
+        # What is gone is not down.
+        metrics = self.metrics
+        for gauge in (metrics.link_up, metrics.window_in_use, metrics.source_lag_seconds):
+            gauge.remove(name)
 
     async def _end(self, task: asyncio.Task[None], stop: asyncio.Event) -> None:
         stop.set()
@@ -490,6 +716,11 @@ class App:
         stop = asyncio.Event()
         task = asyncio.create_task(channel.run(stop), name=f"withdrawn {name}")
         self._withdrawn[name] = (task, stop)
+
+
+def wish_terms(config: Config) -> Terms:
+    """What the customers of a configuration may refuse, and where."""
+    return Terms(config.rules, frozenset(channel.kind for channel in config.channels.values()))
 
 
 async def _ready() -> bool:

@@ -22,8 +22,12 @@ from msgcenter.metrics import Metrics
 from msgcenter.ordered import Ordered, ParkStore
 from msgcenter.partitions import Partitions
 from msgcenter.port import ChannelPort
+from msgcenter.precedence import Precedence
 from msgcenter.settle import Settle
 from msgcenter.stages.deliver import Deliver, Resolve
+from msgcenter.stages.fill import Fill
+from msgcenter.stages.policy import Hours
+from msgcenter.stages.unite import Announce, SightingStore
 from msgcenter.state import Grant, State
 from msgcenter.worker import Passage, Worker
 
@@ -48,9 +52,15 @@ class Core:
     """Passes (message, step, attempt) that any channel of this process has claimed and not yet concluded."""
     partitions: int
     prefetch: Callable[[Lane], int]
+    precedence: Precedence
     settle: Callable[[str], Settle]
     sender: Callable[[str], str]
+    refusable: Callable[[str], bool]
+    """Whether customers may refuse messages of a category."""
     groups: GroupLookup
+    fill: Fill
+    hours: Hours
+    sightings: SightingStore
 
 
 class Channel:
@@ -77,6 +87,7 @@ class Channel:
         self.adapter = adapter(settings, port)
         self.detail = "starting"
         self._log = core.log.bind(channel=name)
+        core.metrics.unknown_outcome_total.labels(name)  # from the start: its first increase shows
         self._session_up = False
         self._up = asyncio.Event()
         self._failures = 0
@@ -102,6 +113,15 @@ class Channel:
     def up(self) -> bool:
         return self._up.is_set()
 
+    def adopt(self, config: ChannelConfig, settings: BaseModel) -> bool:
+        """Go on under changed settings without a restart; False = only a restart brings them."""
+        only_settings = config == self.config.model_copy(update={"settings": config.settings})
+        if not only_settings or not self.adapter.adopt(settings):
+            return False
+        self.config, self.settings = config, settings
+        self._log.info("settings_adopted")
+        return True
+
     async def _take(self, want: int) -> Grant:
         rate = self.config.rate or 1.0
         return await self._core.state.tokens(
@@ -124,7 +144,8 @@ class Channel:
         else:
             self._up.clear()
             self._gate.shut()
-        self._core.metrics.link_up.labels(self.name).set(1 if up else 0)
+        links = (self.links_up or 1) if up else 0
+        self._core.metrics.link_up.labels(self.name).set(links)
 
     def _unreachable(self, detail: str) -> None:
         """A send found nobody: close the gate for a while, longer each time, then try again if the session is up."""
@@ -213,8 +234,10 @@ class Channel:
             state=core.state,
             conclude=settle.conclude,
             gate=self._gate,
+            hours=core.hours,
             holds=self._holds,
             sender=core.sender,
+            refusable=core.refusable,
             down=self._unreachable,
             delivered=self._delivered,
             owner=core.owner,
@@ -229,8 +252,18 @@ class Channel:
         resolve = Resolve(
             self.adapter, core.state, core.sender, self.config.send_timeout, self._log
         )
+        announce = Announce(core.sightings, self.adapter, core.sender, core.clock)
         stages = pipelines.channel(
-            core.state, core.clock, self.adapter, core.groups, self._holds, resolve, deliver
+            core.state,
+            core.clock,
+            self.adapter,
+            core.groups,
+            self._holds,
+            core.fill,
+            resolve,
+            core.hours,
+            announce,
+            deliver,
         )
         passage = Passage(
             queue,
@@ -241,6 +274,7 @@ class Channel:
             metrics=core.metrics,
             log=self._log,
             ready=self.ready,
+            precedence=core.precedence,
         )
         handler: Passage | Ordered = passage
         if queue.lane == "conv":
@@ -251,6 +285,7 @@ class Channel:
                 clock=core.clock,
                 log=self._log,
                 ready=self.ready,
+                memory=core.state,
                 eager=self._eager,
             )
         return Worker(
@@ -262,7 +297,9 @@ class Channel:
             metrics=core.metrics,
             log=self._log,
             ready=self.ready,
+            memory=core.state,
             max_frames=core.prefetch(queue.lane),
+            precedence=core.precedence,
         )
 
     def _delivered(self) -> None:

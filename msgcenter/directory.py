@@ -62,6 +62,7 @@ class Directory:
         self._rows: dict[str, AccountRow] = {}
         self._said: dict[str, tuple[AccountRow, str]] = {}
         self._shown: set[tuple[str, str]] = set()
+        self._watched: set[str] = set()
 
     @property
     def rows(self) -> Mapping[str, AccountRow]:
@@ -158,6 +159,7 @@ class Directory:
                 known, channel=row.channel, health=row.health, detail=row.detail, since=row.since
             )
         self._rows = rows
+        self._count_silent(rows)
         count: Counter[tuple[str, str]] = Counter(dict.fromkeys(self._shown, 0))
         for name, account in self._current().accounts.items():
             found = rows.get(name)
@@ -168,6 +170,27 @@ class Directory:
         self._shown = set(count)
         for (channel, state), number in count.items():
             self._metrics.accounts.labels(channel, state).set(number)
+
+    def _count_silent(self, rows: Mapping[str, AccountRow]) -> None:
+        """Of the channels that say when an account counts as silent: how many are. One that never had a message, is retired,
+        revoked or down is not silent: its state says what is the matter."""
+        config, now = self._current(), self._clock.now_ms()
+        watched = {
+            name: one.silent_after for name, one in config.channels.items() if one.silent_after
+        }
+        silent = dict.fromkeys(watched, 0)
+        for name, account in config.accounts.items():
+            row, after = rows.get(name), watched.get(account.channel)
+            if row is None or after is None or account.state != "active" or row.revoked_at:
+                continue
+            last = max(row.last_in, row.last_out)
+            if last and row.health not in ALARMS and now - last > after * 1000:
+                silent[account.channel] += 1
+        for channel in self._watched - set(watched):
+            self._metrics.accounts_silent.remove(channel)
+        self._watched = set(watched)
+        for channel, number in silent.items():
+            self._metrics.accounts_silent.labels(channel).set(number)
 
     def _event(self, row: AccountRow, was: str) -> Envelope | None:
         """News for whoever receives what arrives for the account; that it came up for the first time is none."""

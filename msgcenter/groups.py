@@ -3,11 +3,12 @@
 | state | becomes | when |
 |---|---|---|
 | creating | active · failed · uncertain | the create command was sent · was refused · may or may not have been taken |
-| active | dissolving | somebody asks for it; the command waits until the undo window is over |
+| active | dissolving | somebody asks for it, and another key approves it where policy.yaml wants that; the command waits |
 | dissolving | dissolved · active · uncertain | the command was sent ("already gone" too) · undone or refused · outcome unknown |
 | failed, uncertain | active | late good news: the far end took it after all, or shows the group |
 | any but failed | dissolved | the far end says that it is gone; this is the end, nothing leads out of it |
 
+While a dissolution waits for its approval the group stays active. When it begins to wait for its time, what was said is sealed.
 A group's commands and messages share its id as order_key, so they are carried out in the order in which they were asked for.
 What the far end tells arrives as `Happening` of a kind in `HAPPENINGS`, its body a JSON object: `chat` (the far end's id), and
 where known `name`, `owner`, `members` (all of them), or `add` and `remove`.
@@ -20,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal, TypeAlias
 
-from msgcenter.store import GroupRow, GroupState
+from msgcenter.store import Asked, GroupRow, GroupState, Seal
 from protocols.envelope import Envelope, Record, hashed
 from protocols.outcome import Rejected, Sent, Suppressed, Unknown, reason_of
 from protocols.payload import CreateGroup, DissolveGroup, Happening, Payload, UpdateGroup
@@ -93,6 +94,8 @@ def step(row: GroupRow, event: Event, at: int, *, code: str = "", chat: str = ""
     state = TABLE.get((row.state, event))
     if state is None:
         return row
+    waits = row.unapproved_since if state in ("active", "uncertain") else 0
+    ending = state in ("dissolving", "dissolved", "uncertain")
     return replace(
         row,
         state=state,
@@ -100,7 +103,37 @@ def step(row: GroupRow, event: Event, at: int, *, code: str = "", chat: str = ""
         since=at,
         updated_at=at,
         undo_until=0 if state != "dissolving" else row.undo_until,
+        asked=row.asked if ending or waits else None,
+        unapproved_since=waits,
+        seal=row.seal if ending else None,
     )
+
+
+def asks(row: GroupRow, asked: Asked, command: str) -> GroupRow:
+    """The group when its dissolution is wanted and has to be approved; one that waits already stays as it is."""
+    if row.state not in ("active", "uncertain") or not row.chat or row.unapproved_since:
+        return row
+    return replace(
+        row, asked=asked, unapproved_since=asked.at, command=command, updated_at=asked.at
+    )
+
+
+def starts(row: GroupRow, asked: Asked, command: str, seal: Seal, at: int) -> GroupRow:
+    """The group when the waiting period of its dissolution begins."""
+    after = step(row, "dissolve", at)
+    if after.state == row.state:
+        return row
+    until = at + round(asked.undo_for_s * 1000)
+    return replace(
+        after, command=command, undo_until=until, asked=asked, unapproved_since=0, seal=seal
+    )
+
+
+def unasked(row: GroupRow, at: int, code: str = "") -> GroupRow:
+    """The group when the request to dissolve it is taken back, or nobody approved it in time."""
+    if not row.unapproved_since:
+        return row
+    return replace(row, asked=None, unapproved_since=0, code=code, updated_at=at)
 
 
 def verdict(record: Record) -> Literal["", "done", "lost", "refused"]:
@@ -156,6 +189,12 @@ def after_command(row: GroupRow, record: Record) -> GroupRow:
 
 UNDONE = "undone"
 """The suppression rule of a dissolve command that was taken back."""
+LAPSED = "dissolve_lapsed"
+"""Code of a group whose dissolution nobody approved in time."""
+APPROVAL_MS = 86_400_000
+"""How long a dissolution waits for its approval."""
+NOT_ACCEPTED = "not_accepted"
+"""Code of a group whose command the bus did not confirm: its caller was told so, or nothing at all, and may ask again."""
 
 
 def _chat(record: Record) -> str:
@@ -220,16 +259,16 @@ def after_happening(row: GroupRow, kind: str, body: Mapping[str, Any], at: int) 
     )
 
 
-def read_in(envelope: Envelope, kind: str, chat: str, at: int) -> GroupRow:
+def read_in(envelope: Envelope, channel: str, kind: str, chat: str, at: int) -> GroupRow:
     """A group that the far end told of and nobody here made. Its id follows from channel and chat."""
     return GroupRow(
-        id=f"grp_{hashed('group', envelope.channel, chat)}",
+        id=f"grp_{hashed('group', channel, chat)}",
         caller=envelope.caller,
         name="",
         owner="",
         members=(),
         kind=kind,
-        channel=envelope.channel,
+        channel=channel,
         account=envelope.account,
         chat=chat,
         state="active",

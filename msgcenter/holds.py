@@ -10,6 +10,8 @@ from protocols.outcome import Outcome, Rejected, Retry, Sent, Unknown
 
 FIRST_S, LAST_S = 5.0, 60.0
 """A hold doubles from the first to the last with every failure in a row, unless the far end names its own wait."""
+PROBE_S = 5.0
+"""After a hold one message goes ahead to try; the others wait for its answer, this long at most."""
 UNKNOWNS = 3
 """So many lost answers in a row, and the account is held: each may have cost a whole time-out."""
 
@@ -19,6 +21,7 @@ class _Trouble:
     failures: int = 0
     unknowns: int = 0
     until: float = 0.0
+    probe: float = 0.0
     detail: str = ""
 
 
@@ -35,6 +38,18 @@ class Holds:
         if trouble is None:
             return 0.0, ""
         return max(0.0, trouble.until - self._clock.monotonic()), trouble.detail
+
+    def probe(self, account: str) -> tuple[float, str]:
+        """A message of this account would go out now: (0, "") if it may. After a hold the first one tries for all, and the others
+        are told how long they wait for its answer at most, and why."""
+        trouble = self._trouble.get(account)
+        if trouble is None or not trouble.failures:
+            return 0.0, ""
+        now = self._clock.monotonic()
+        if trouble.probe > now:
+            return trouble.probe - now, trouble.detail
+        trouble.probe = now + PROBE_S
+        return 0.0, ""
 
     def learn(self, outcomes: Iterable[tuple[str, Outcome]]) -> None:
         """(account, outcome) of what was just handed over. A success ends the trouble. What was in flight together fails
@@ -61,4 +76,5 @@ class Holds:
         trouble.failures += 1
         backoff = min(FIRST_S * 2 ** min(trouble.failures - 1, 10), LAST_S)
         trouble.until = now + (after or backoff)
+        trouble.probe = 0.0
         trouble.detail = detail

@@ -38,6 +38,8 @@ class Snapshot(Protocol):
     @property
     def hash(self) -> str: ...
     @property
+    def rules_hash(self) -> str: ...
+    @property
     def generation(self) -> int: ...
     @property
     def watched(self) -> tuple[Path, ...]: ...
@@ -49,12 +51,25 @@ class Snapshot(Protocol):
 T = TypeVar("T", bound=Snapshot)
 
 
+class Gate(Protocol[T]):
+    """Whether what the folder says may come into force."""
+
+    async def moved(self) -> bool:
+        """Whether `admit` may say something else than last time. Never raises."""
+        ...
+
+    async def admit(self, old: T, new: T) -> tuple[T, str]:
+        """What is to be in force instead of `old` now that the folder says `new`; and, if that is not what the folder says,
+        why. Raises when it cannot be told: the old one stays."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Reload:
     """What one attempt came to. `refused`: the files are wrong; `failed`: a prepare hook could not
-    do its part."""
+    do its part; `waiting`: the files are sound, but something else stays in force, `detail` says why."""
 
-    result: Literal["swapped", "unchanged", "refused", "failed"]
+    result: Literal["swapped", "unchanged", "refused", "failed", "waiting"]
     generation: int
     problems: tuple[ConfigProblem, ...] = ()
     detail: str = ""
@@ -81,6 +96,7 @@ class Live(Generic[T]):
         metrics: Metrics,
         log: Any,
         poll: float = 1.0,
+        gate: Gate[T] | None = None,
     ) -> None:
         """`build` reads everything anew (raises ConfigErrors); `look` is a fingerprint of the
         folder and of these secret files. Both may block: they run in a thread."""
@@ -92,6 +108,7 @@ class Live(Generic[T]):
         self._metrics = metrics
         self._log = log
         self._poll = poll
+        self._gate = gate
         self._prepare: list[Callable[[T], Awaitable[None]]] = []
         self._changed: list[Callable[[T, T], Awaitable[None]]] = []
         self._lock = asyncio.Lock()
@@ -101,8 +118,9 @@ class Live(Generic[T]):
         self._taken = ""
         self._retry_at: float | None = None
         self._retry_wait = RETRY_FIRST
-        metrics.config_generation.set(current.generation)
-        metrics.config_last_reload_timestamp_seconds.set(clock.now_ms() / 1000)
+        metrics.config_last_reload_ok.set(1)
+        self._unchanged_at = clock.monotonic()
+        self._show(current)
 
     def prepare(self, hook: Callable[[T], Awaitable[None]]) -> None:
         """`hook(new)` runs before the swap and stops it by raising; it must be repeatable."""
@@ -128,9 +146,13 @@ class Live(Generic[T]):
                 await self.reload()
                 seen = self._taken
                 continue
+            looked_at = self._clock.monotonic()
             now = await asyncio.to_thread(self._look, self._watched)
+            if now == self._taken:
+                self._unchanged_at = looked_at
             due = self._retry_at is not None and self._clock.monotonic() >= self._retry_at
-            if due or (now != self._taken and now == seen):
+            moved = self._gate is not None and await self._gate.moved()
+            if due or moved or (now != self._taken and now == seen):
                 await self.reload()
             seen = now
 
@@ -140,7 +162,13 @@ class Live(Generic[T]):
             self.last = await self._reload()
             if self.last.result != "unchanged":
                 self._metrics.config_reload_total.labels(result=self.last.result).inc()
+            self._metrics.config_last_reload_ok.set(self.last.result in ("swapped", "unchanged"))
             return self.last
+
+    def _show(self, current: T) -> None:
+        self._metrics.config_generation.set(current.generation)
+        self._metrics.config_rules_hash.set(int(current.rules_hash[:12] or "0", 16))
+        self._metrics.config_last_reload_timestamp_seconds.set(self._clock.now_ms() / 1000)
 
     async def _pause(self) -> bool:
         """One poll; True if kicked."""
@@ -170,24 +198,35 @@ class Live(Generic[T]):
                     generation=old.generation,
                 )
             return Reload("refused", old.generation, tuple(built.problems))
+        why = ""
+        if self._gate is not None:
+            try:
+                built, why = await self._gate.admit(old, built)
+            except Exception as e:  # noqa: BLE001 - whatever it meets, the old stays in force
+                self._later()
+                self._log.error("config not taken", reason=str(e), generation=old.generation)
+                return Reload("failed", old.generation, detail=f"{type(e).__name__}: {e}")
         if built.identity == old.identity:
             self._retry_at = None
-            return Reload("unchanged", old.generation)
+            return Reload("waiting" if why else "unchanged", old.generation, detail=why)
         new = built.follow(old)
         if (detail := await self._prepared(new)) is not None:
-            self._retry_at = self._clock.monotonic() + self._retry_wait
-            self._retry_wait = min(self._retry_wait * 2, RETRY_LAST)
+            self._later()
             self._log.error("config not taken", reason=detail, generation=old.generation)
             return Reload("failed", old.generation, detail=detail)
         self.current = new
         self._retry_at, self._retry_wait = None, RETRY_FIRST
-        self._metrics.config_generation.set(new.generation)
-        self._metrics.config_last_reload_timestamp_seconds.set(self._clock.now_ms() / 1000)
+        self._show(new)
+        self._metrics.config_reload_lag_seconds.set(self._clock.monotonic() - self._unchanged_at)
         self._log.info("config taken", generation=new.generation, hash=new.hash)
         if new.restart_needed:
             self._log.warning("config needs a restart", keys=list(new.restart_needed))
         await self._tell(old, new)
-        return Reload("swapped", new.generation)
+        return Reload("swapped", new.generation, detail=why)
+
+    def _later(self) -> None:
+        self._retry_at = self._clock.monotonic() + self._retry_wait
+        self._retry_wait = min(self._retry_wait * 2, RETRY_LAST)
 
     async def _read(self) -> T | ConfigErrors:
         """Everything anew, after a look at it: an edit during the reading makes the next look differ.
@@ -251,8 +290,9 @@ def live_config(
     clock: Clock,
     metrics: Metrics,
     log: Any,
+    gate: Gate[Config] | None = None,
 ) -> Live[Config]:
-    """The `Live` of a configuration that `load` read with the same arguments."""
+    """The `Live` of a configuration that `load` read with the same arguments, or that `gate` put in its place."""
     directory = current.directory
     return Live(
         current,
@@ -262,4 +302,5 @@ def live_config(
         metrics=metrics,
         log=log,
         poll=current.process.reload.poll,
+        gate=gate,
     )

@@ -4,6 +4,11 @@ A lease becomes *lines*, one per key; each round takes the head of every line th
 be tried again is tried in place a few times, then its whole line is *parked*: a durable list in the Store that arrivals of
 that key join at its end, until its wake-up sends the parked ones in order. One process at a time works a partition (State
 lease, single active consumer as the net), so the list has one reader and one writer.
+
+Frames that kill their process again and again are parked whole, which keeps their order, and then worked one message at a
+time (`suspects`): the culprit alone is given up, and nothing passes it before that.
+
+One file, for a lease, a wake-up and a suspect all go through the same rounds.
 """
 
 from __future__ import annotations
@@ -18,9 +23,11 @@ from msgcenter.bus import Queue
 from msgcenter.clock import Clock
 from msgcenter.pipeline import Item
 from msgcenter.store import ParkRow
-from msgcenter.worker import Leased, Passage, Ready
+from msgcenter.suspects import KILLS, Memory, Suspects
+from msgcenter.worker import SPLIT_FROM, Leased, Passage, Ready
 from protocols import wire
 from protocols.envelope import Envelope, hashed
+from protocols.outcome import Rejected
 from protocols.payload import Pull
 
 IN_PLACE_S = (0.05, 0.2, 0.5)
@@ -29,6 +36,8 @@ IN_PLACE_MAX_S = 2.0
 """A far end that asks for a longer wait than this is not tried in place."""
 WAKE_KEYS = 200
 WAKE_ROWS = 50
+ALONE_ROWS = 50
+"""Worked one by one in a turn of the loop; each costs two calls of State."""
 
 
 class ParkStore(Protocol):
@@ -78,9 +87,11 @@ class Ordered:
         clock: Clock,
         log: Any,
         ready: Ready,
+        memory: Memory,
         eager: bool = False,
     ) -> None:
-        """`eager`: what is parked at the start is woken at once."""
+        """`memory`: where it is counted what killed the processes before. `eager`: what is parked at the start is woken at
+        once."""
         self._eager = eager
         self._queue = queue
         self._passage = passage
@@ -89,6 +100,7 @@ class Ordered:
         self._log = log.bind(queue=queue.name)
         self._ready = ready
         self._parked: dict[str, int] = {}
+        self._suspects = Suspects(queue.name, memory)
 
     @property
     def parked_keys(self) -> int:
@@ -98,6 +110,7 @@ class Ordered:
         self._parked = await self._store.parked_wakes(self._queue.name)
         if self._eager:
             self._parked = dict.fromkeys(self._parked, 0)
+        await self._suspects.begin(self._parked)
 
     def wait_s(self, longest: float) -> float:
         if not self._parked:
@@ -109,11 +122,22 @@ class Ordered:
         """Wake the parked keys whose time has come."""
         now = self._clock.now_ms()
         due = [key for key, at in self._parked.items() if at <= now][:WAKE_KEYS]
-        if not due:
-            return
+        suspects = self._suspects
+        unproven = [key for key in due if key in suspects.unproven]
+        if unproven and suspects.careful:
+            await self._wake_alone(unproven)
+            due = [key for key in due if key not in suspects.unproven and key in self._parked]
+        if due and unproven and not suspects.careful:
+            async with suspects.together(due):
+                await self._wake(due)
+        elif due:
+            await self._wake(due)
+
+    async def _wake(self, due: Sequence[str]) -> None:
+        now = self._clock.now_ms()
         rows = await self._store.parked_rows(self._queue.name, due, WAKE_ROWS)
         lines = [
-            _Line(key, deque(_Entry(Item(_open(row.body)), row.id) for row in parked))
+            _Line(key, deque(_Entry(Item(_open(row.body), again=True), row.id) for row in parked))
             for key, parked in rows.items()
         ]
         rung = [entry.row for line in lines for entry in _one_ring(line)]
@@ -131,7 +155,59 @@ class Ordered:
             else:
                 self._parked[key] = wake[key]
 
+    async def _wake_alone(self, keys: Sequence[str]) -> None:
+        """Work the rows of these keys one after the other, each on its own, a few of them in a turn."""
+        queue, left = self._queue.name, ALONE_ROWS
+        for key, rows in (await self._store.parked_rows(queue, keys, ALONE_ROWS)).items():
+            line = _Line(key, deque(_Entry(Item(_open(row.body)), row.id) for row in rows))
+            if surplus := [entry.row for entry in _one_ring(line)]:
+                await self._settle_row(key, surplus, {}, {})
+            elif not rows:
+                await self._settle_row(key, [], {}, {})
+            for entry in line.entries:
+                async with self._suspects.alone(entry.row) as given_up:
+                    if given_up:
+                        entry.item.outcome = Rejected("message", KILLS, "poison")
+                        self._log.error("poison", msg_id=entry.item.envelope.id, detail=KILLS)
+                    stop = asyncio.Event()
+                    stop.set()
+                    done, changed, wake = await self._rounds([_Line(key, deque([entry]))], stop)
+                    await self._settle_row(key, done, changed, wake)
+                left -= 1
+                if not done or left <= 0:
+                    break
+            if left <= 0:
+                return
+
+    async def _settle_row(
+        self, key: str, done: Sequence[str], changed: Mapping[str, bytes], wake: Mapping[str, int]
+    ) -> None:
+        wakes = {key: wake.get(key, self._clock.now_ms())}
+        if await self._store.settle_parked(
+            self._queue.name, done=done, changed=changed, wake=wakes
+        ):
+            self._parked.pop(key, None)
+            await self._suspects.gone(key)
+        else:
+            self._parked[key] = wakes[key]
+
+    async def _put_aside(self, leased: Sequence[Leased]) -> None:
+        """Park all of a lease whose frames killed their process time and again: any of its messages may have."""
+        items = [item for one in leased for item in one.items]
+        lines: dict[str, list[Envelope]] = {}
+        for item in items:
+            lines.setdefault(item.envelope.order_key, []).append(item.envelope)
+        await self._suspects.accuse(lines)
+        now = self._clock.now_ms()
+        await self._park(lines, {key: now for key in lines if key not in self._parked})
+        for item in items:
+            item.done = True
+        self._log.warning("frames_put_aside", messages=len(items), keys=len(lines))
+
     async def __call__(self, leased: Sequence[Leased], stop: asyncio.Event) -> None:
+        if any(one.number >= SPLIT_FROM and one.items for one in leased):
+            await self._put_aside(leased)
+            return
         lines: dict[str, _Line] = {}
         behind: dict[str, list[Item]] = {}
         for one in leased:
@@ -166,6 +242,8 @@ class Ordered:
         live = [line for line in lines if line.entries]
         while live:
             heads = [line.entries[0] for line in live]
+            for line in live:
+                line.entries[0].item.behind = len(line.entries) - 1
             await self._passage.attempt([head.item for head in heads])
             again = await self._passage.settle([head.item for head in heads])
             further = {envelope.order_key: (envelope, wait) for envelope, wait in again}

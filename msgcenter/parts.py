@@ -42,7 +42,7 @@ class DataFolderBusy(RuntimeError):
 
 def lock_folder(data: Path) -> IO[str]:
     """Hold the data folder for this process (embedded set-up). Raises DataFolderBusy."""
-    data.mkdir(parents=True, exist_ok=True)
+    data.mkdir(parents=True, exist_ok=True, mode=0o700)  # customers' messages lie in it
     handle = (data / "lock").open("a+")
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -65,7 +65,7 @@ async def open_parts(config: Config, clock: Clock, rng: Random, log: Any) -> Par
     async with AsyncExitStack() as opened:
         if lock is not None:
             opened.callback(lock.close)
-        state = _state(config, clock)
+        state = open_state(config, clock, process.data)
         opened.push_async_callback(state.close)
         bus = _bus(config, clock, rng)
         opened.push_async_callback(bus.close)
@@ -102,7 +102,8 @@ async def patiently(work: Callable[[], Awaitable[None]], clock: Clock, log: Any)
         wait = min(wait * 2, 5.0)
 
 
-def _state(config: Config, clock: Clock) -> State:
+def open_state(config: Config, clock: Clock, data: Path) -> State:
+    """The configured State; an embedded one lies in `data`."""
     process = config.process
     match process.state.kind:
         case "redis":
@@ -121,7 +122,7 @@ def _state(config: Config, clock: Clock) -> State:
         case _:
             from msgcenter.state.sqlite import SqliteState
 
-            return SqliteState(process.data / "state.db", clock)
+            return SqliteState(data / "state.db", clock)
 
 
 def _bus(config: Config, clock: Clock, rng: Random) -> Bus:

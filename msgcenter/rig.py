@@ -49,7 +49,10 @@ class Running(Protocol):
 
 
 class Rig(Protocol):
-    """Makes running adapters. `settings` is what channels.yaml would hold, for documentation and for the sandbox."""
+    """Makes running adapters. `settings` is what channels.yaml would hold, for documentation and for the sandbox.
+
+    A kind that speaks to several sorts of far ends names the others in a class attribute `variants`, a tuple of words; the
+    suite then runs on `Rig(variant)` as well, as `<kind>:<variant>`."""
 
     kind: ClassVar[str]
 

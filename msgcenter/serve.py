@@ -1,4 +1,7 @@
-"""Serve: one whole process from a configuration folder: parts, sinks, roles, API, reload, signals; `msgcenter serve` and the sandbox run it."""
+"""Serve: one whole process from a configuration folder: parts, sinks, roles, API, reload, signals; `msgcenter serve` and the sandbox run it.
+
+One file, for a process starts, reloads and stops the same parts in one order.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from aiohttp import web
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, ProcessCollector
 
 from msgcenter import log as logs
 from msgcenter.adapter import Adapter
 from msgcenter.api.app import build_app
 from msgcenter.api.auth import pepper_of
 from msgcenter.api.deps import ChannelHealth, Deps
+from msgcenter.api.health import Readiness
 from msgcenter.app import App, installed_adapters
 from msgcenter.archive.callbacks_sink import CATEGORY, CallbacksSink
 from msgcenter.archive.sinks import Sinks
@@ -31,10 +35,11 @@ from msgcenter.live import Live, live_config
 from msgcenter.media import MediaError, MediaStore
 from msgcenter.metrics import Metrics
 from msgcenter.parts import DataFolderBusy, Parts, open_parts
+from msgcenter.probes import Probes
+from msgcenter.rollout import Rollout
 from msgcenter.spool import Spool
 from msgcenter.state import StateError
 from msgcenter.store import ContentMode, StoreError
-from protocols.payload import Notice
 
 
 def installed_version() -> str:
@@ -73,7 +78,7 @@ def quiet_collector() -> None:
 
 
 class Process:
-    """`await start()`, `await stop()`. `port` is the API's, once started with role api."""
+    """`await start()`, `await stop()`. `port` is the API's, once started with role api; `health_port` that of the probes."""
 
     def __init__(
         self,
@@ -93,22 +98,47 @@ class Process:
         models = {kind: adapter.Settings for kind, adapter in self.adapters.items()}
         self.config = load(folder, settings_models=models, env=env, clock=self.clock)
         self._models = models
-        self.metrics = Metrics(CollectorRegistry(), installed_version())
+        registry = CollectorRegistry()
+        ProcessCollector(registry=registry)  # process_*: memory, open files, CPU
+        self.metrics = Metrics(registry, installed_version())
         self.log = logs.get("msgcenter")
         self.port = 0
+        self.health_port = 0
         self.parts: Parts | None = None
         self.app: App | None = None
         self._sinks: Sinks | None = None
         self._runner: web.AppRunner | None = None
+        self._probes: Probes | None = None
         self._spool: Spool | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._stop = asyncio.Event()
         self._draining = False
         self.live: Live[Config] | None = None
+        self.rollout: Rollout | None = None
+        self._folder = folder
+
+    def _rebuild(self, texts: Mapping[str, bytes]) -> Config:
+        """This process's configuration with these hot files instead of the folder's. Raises ConfigErrors."""
+        return load(
+            self._folder,
+            settings_models=self._models,
+            env=self._env,
+            clock=self.clock,
+            texts=texts,
+        )
 
     async def start(self) -> None:
         """Open everything, start the roles, then the API. Raises DataFolderBusy, BusError, StateError, StoreError, OSError."""
-        config, process = self.config, self.config.process
+        process = self.config.process
+        self.parts = await open_parts(self.config, self.clock, self.rng, self.log)
+        self.rollout = Rollout(
+            self.parts.store,
+            self._rebuild,
+            clock=self.clock,
+            metrics=self.metrics,
+            log=self.log,
+        )
+        config = self.config = await self.rollout.begin(self.config)
         self.live = live_config(
             config,
             settings_models=self._models,
@@ -116,8 +146,9 @@ class Process:
             clock=self.clock,
             metrics=self.metrics,
             log=self.log,
+            gate=self.rollout,
         )
-        self.parts = await open_parts(config, self.clock, self.rng, self.log)
+        live = self.live
         archive = "archive" in process.roles
         self._sinks = self._make_sinks(self.parts, process.data)
         if archive:
@@ -137,9 +168,12 @@ class Process:
             self._tasks.append(asyncio.create_task(self._sinks.drain(), name="spill"))
         gauges = Gauges(
             self.parts.bus,
+            self.parts.state,
             self.parts.store,
+            self._channels,
             self.app.queues,
             self._sinks.waiting if archive else dict,
+            lambda: live.current.rules.quiet.days,
             clock=self.clock,
             metrics=self.metrics,
             log=self.log,
@@ -148,10 +182,15 @@ class Process:
         self._tasks.append(asyncio.create_task(self._sweep(self.app.media), name="media sweep"))
         if "api" in process.roles:
             await self._serve(self.parts, self.app)
+        if process.health.port is not None:
+            self._probes = self._make_probes(self.parts, process.health.host, process.health.port)
+            await self._probes.start()
+            self.health_port = self._probes.port
         self.log.info(
             "started",
             roles=list(process.roles),
             port=self.port,
+            health_port=self.health_port,
             config=config.hash[:12],
             owner=self.app.owner,
         )
@@ -176,6 +215,9 @@ class Process:
         if self._sinks is not None:
             await self._sinks.close()
             self._sinks = None
+        if self._probes is not None:  # to the end: it says that this process is leaving
+            await self._probes.stop()
+            self._probes = None
         if self.parts is not None:
             await self.parts.close()
             self.parts = None
@@ -217,6 +259,7 @@ class Process:
             partitions=self.config.process.bus.partitions,
             settings={"files": files},
             kind_of=self._kind_of,
+            home_of=self._home_of,
             disabled=frozenset(disabled),
             log=self.log,
         )
@@ -239,6 +282,11 @@ class Process:
         configured = self.live.current.channels.get(channel)
         return configured.kind if configured else ""
 
+    def _home_of(self, channel: str) -> str:
+        assert self.live is not None
+        configured = self.live.current.channels.get(channel)
+        return (configured.accounts_of if configured else None) or channel
+
     def _callback_channel(self, caller: str) -> tuple[str, str] | None:
         """The enabled channel (and its kind) that delivers events to subscribers, for a caller who has a callback."""
         assert self.live is not None
@@ -246,15 +294,37 @@ class Process:
         known = config.callers.get(caller)
         if known is None or not known.enabled or known.callback is None:
             return None
-        for name, channel in config.channels.items():
-            spec = self.adapters[channel.kind].spec
-            if channel.enabled and Notice in spec.payloads and spec.schemes == {"caller"}:
-                return name, channel.kind
-        return None
+        return self.app.event_channel() if self.app is not None else None
+
+    def _channels(self) -> dict[str, tuple[str, bool]]:
+        """The enabled channels: their kind, and whether their far end reports deliveries; for the gauges."""
+        assert self.live is not None
+        told = {}
+        for name, channel in self.live.current.channels.items():
+            if channel.enabled:
+                spec = self.app.spec_of(name) if self.app is not None else None
+                told[name] = (channel.kind, spec is not None and bool(spec.receipts))
+        return told
+
+    def _make_probes(self, parts: Parts, host: str, port: int) -> Probes:
+        live = self.live
+        assert live is not None
+        return Probes(
+            host,
+            port,
+            readiness=Readiness(
+                parts.bus, parts.state, parts.store, self.clock, lambda: self._draining
+            ),
+            metrics=self.metrics,
+            version=installed_version(),
+            config=lambda: live.current,
+        )
 
     async def _serve(self, parts: Parts, app: App) -> None:
         assert self.live is not None
         process = self.config.process
+        hooks = await self._hooks(parts, app)
+        assert self._spool is not None
         deps = Deps(
             bus=parts.bus,
             state=parts.state,
@@ -266,6 +336,8 @@ class Process:
             metrics=self.metrics,
             specs={kind: adapter.spec for kind, adapter in self.adapters.items()},
             directory=app.directory,
+            customers=app.customers,
+            explain=app.explain,
             pepper=pepper_of(self.config),
             media=app.media,
             env=process.api.env,
@@ -275,7 +347,12 @@ class Process:
             pressure=parts.bus.healthy,
             draining=lambda: self._draining,
             queues=app.queues,
-            hooks=await self._hooks(parts, app),
+            hooks=hooks,
+            outlet=self._spool.publish,
+            abilities=app.spec_of,
+            rollout=self.rollout,
+            reload=self._reload,
+            refuses_url=app.refuses_url,
         )
         self._runner = web.AppRunner(build_app(deps), access_log=None, handle_signals=False)
         await self._runner.setup()
@@ -317,6 +394,11 @@ class Process:
             await media.sweep()
         except MediaError as error:
             self.log.warning("media_not_swept", error=str(error))
+
+    async def _reload(self) -> dict[str, Any]:
+        assert self.live is not None
+        await self.live.reload()
+        return self._last_reload()
 
     def _last_reload(self) -> dict[str, Any]:
         assert self.live is not None

@@ -20,10 +20,15 @@ from msgcenter.bus.topology import DEAD, INBOUND, SUBMIT, lane_of, out_topic, pl
 from msgcenter.clock import Clock, Random
 from msgcenter.groups import is_command
 from msgcenter.metrics import Metrics
+from msgcenter.pauses import ASK_AGAIN_S, PAUSED
 from msgcenter.pipeline import Item
+from msgcenter.plans import NOBODY, REPLIED, Told, leaf_envelope, news, timer_row
 from msgcenter.policy.retry import GiveUp, RetryRule, counts, next_try
-from msgcenter.state import Conclude, Concluded, Evidence, Mark, State, StateError
+from msgcenter.state import Conclude, Concluded, Evidence, Mark, Snapshot, State, StateError
+from msgcenter.state.units import Unspent
 from msgcenter.store import DueRow
+from msgcenter.store.pauses import rule_of
+from msgcenter.traffic import facts_of
 from protocols import wire
 from protocols.envelope import Envelope, Record
 from protocols.outcome import (
@@ -35,9 +40,18 @@ from protocols.outcome import (
     Sent,
     Suppressed,
     Unknown,
+    reason_of,
 )
-from protocols.payload import DeliveryReport, Pull
+from protocols.payload import Advance, DeliveryReport, NewsKind, Plan, Pull, Recall, Signal
 
+POISON = "poison"
+"""Code of what could not be borne, or would not end."""
+SECOND_SOURCE = "second_source"
+"""Another channel has read this message: it is passed on once, with both ids."""
+OWN_COPY = "own_copy"
+"""A channel read what another channel of ours sent: evidence that it arrived."""
+RESTORED = "restored"
+"""Rule of a pass that waited in a backup that was restored: it may have left since the backup was made, so it ends as unknown."""
 _RANK = {"submit": 1, "channel": 2, "inbound": 3}
 _SETTLED_KEPT = 50_000
 _CONCLUDE_PATIENCE_S = 60.0
@@ -47,6 +61,8 @@ class DueStore(Protocol):
     """Where messages wait that wait longer than a short retry; published to submit (inbound ones to inbound) at their time."""
 
     async def hold(self, rows: Sequence[DueRow]) -> None: ...
+
+    async def retime_due(self, message_ids: Sequence[str], at_ms: int) -> int: ...
 
 
 @dataclass(slots=True)
@@ -58,6 +74,8 @@ class Next:
     records: list[Record] = field(default_factory=list)
     dead: list[Record] = field(default_factory=list)
     due: list[DueRow] = field(default_factory=list)
+    awake: list[str] = field(default_factory=list)
+    """Messages of which nothing need wait for its time any more."""
     ordered: list[tuple[Envelope, float]] = field(default_factory=list)
     """Further passes of messages with an order_key: the worker runs or parks them itself, so that they keep their place."""
 
@@ -104,21 +122,44 @@ class Settle:
         for item in items:
             if not item.replayed:
                 item.outcome = self._final(item.envelope, item.outcome)  # type: ignore[arg-type]
+                if isinstance(item.outcome, Routed) and (by := item.amended()) is not None:
+                    item.outcome = replace(item.outcome, amended=by)
         calls = [self._conclude_of(item.envelope, item.outcome) for item in items]  # type: ignore[arg-type]
         concluded = await self._patiently(calls)
         now = self._clock.now_ms()
         fresh: Counter[tuple[str, str, str]] = Counter()
+        entered: Counter[str] = Counter()
         for item, call, result in zip(items, calls, concluded, strict=True):
             if result.outcome != call.outcome:
                 # An earlier word on this pass stands (a zombie's late one never replaces it): what follows is its.
                 item.outcome = wire.open_outcome(result.outcome)
+            if isinstance(item.outcome, Routed):
+                item.envelope = (item.original or item.envelope).amended(item.outcome.amended)
+            self._learn(item, result.snapshot)
             item.record = self._record(item, result, now)
             if result.fresh:
                 fresh[_labels(item.envelope, item.outcome)] += 1  # type: ignore[arg-type]
+                if self.pipeline == "submit" and _first_pass(item.envelope):
+                    entered[item.envelope.category] += 1
         for (channel, category, outcome), count in fresh.items():
             self._metrics.messages_total.labels(channel, category, outcome).inc(count)
             if outcome == "unknown":
                 self._metrics.unknown_outcome_total.labels(channel).inc(count)
+        for category, count in entered.items():
+            self._metrics.submitted_total.labels(category).inc(count)
+
+    def _learn(self, item: Item, snapshot: Snapshot) -> None:
+        """What the news for a plan is made of: whose evidence this is, and what became of the step."""
+        envelope, outcome = item.envelope, item.outcome
+        step = envelope.step
+        if isinstance(envelope.payload, DeliveryReport) and isinstance(outcome, Routed):
+            step = int(outcome.to[1])
+        elif outcome is not None and (whose := _belongs_to(outcome)) is not None:
+            step = whose[1]
+        elif not envelope.leaf:
+            return
+        item.of_plan = bool(envelope.leaf) or status.of_plan(snapshot)
+        item.evidence = status.best_of(status.of_step(snapshot, step)) or ""
 
     async def _patiently(self, calls: Sequence[Conclude]) -> list[Concluded]:
         give_up = self._clock.monotonic() + _CONCLUDE_PATIENCE_S
@@ -153,8 +194,10 @@ class Settle:
             key=key,
             outcome=wire.seal_outcome(outcome),
             view=self._view(envelope, outcome),
-            order=envelope.step * 1_000_000 + envelope.attempt * 10 + _RANK[self.pipeline],
+            order=order_of_pass(envelope.step, envelope.attempt, self.pipeline),
             scope=envelope.channel,
+            reservation=envelope.reservation,
+            unspent=self._unspent(envelope, outcome),
         )
         now = self._clock.now_ms()
         match outcome:
@@ -175,8 +218,27 @@ class Settle:
                 )
             case Routed(to=to) if isinstance(envelope.payload, DeliveryReport):
                 return replace(call, marks=(_receipt_mark(envelope, to),))
+            case Suppressed(rule=rule) if rule == OWN_COPY and (whose := _belongs_to(outcome)):
+                mark = Mark(*whose, 0, "delivered", OWN_COPY, envelope.created_at)
+                return replace(call, marks=(mark,))
             case _:
                 return call
+
+    def _unspent(self, envelope: Envelope, outcome: Outcome) -> Unspent:
+        """What becomes of the units that the pass holds: a definite non-send gives them back, a short wait keeps them."""
+        if not envelope.reservation:
+            return ""
+        match outcome:
+            case Sent() | Unknown() | Routed() | Suppressed(rule="restored"):
+                return ""
+            case Held(rule=rule) if rule == PAUSED and envelope.order_key:
+                return "open"
+            case Retry(after=after):
+                tried = self._rules(envelope.category).backoff
+                wait = max(after, tried[min(envelope.tries, len(tried) - 1)])
+                return "open" if wait <= DELAYS[-1] else "refunded"
+            case _:
+                return "refunded"
 
     def _view(self, envelope: Envelope, outcome: Outcome) -> str:
         match outcome:
@@ -187,6 +249,8 @@ class Settle:
             case Suppressed(rule=rule):
                 if rule == "receipt_came":
                     return "sent"
+                if rule == RESTORED:
+                    return f"unknown:{RESTORED}"
                 return (
                     f"{rule}:{rule}" if rule in ("expired", "cancelled") else f"suppressed:{rule}"
                 )
@@ -216,7 +280,8 @@ class Settle:
                     DELAYS[min(envelope.tries, len(DELAYS) - 1)]
                 )
             return None
-        if rule.on_unknown == "once" and not envelope.possibly_duplicate:
+        may = spec is None or spec.resend
+        if may and rule.on_unknown == "once" and not envelope.possibly_duplicate:
             return envelope.again(counts=True, possibly_duplicate=True), rule.unknown_wait_s
         return None
 
@@ -232,21 +297,53 @@ class Settle:
     def _record(self, item: Item, result: Concluded, now: int) -> Record:
         envelope, outcome = item.envelope, item.outcome
         assert outcome is not None
-        state = status.derive(result.snapshot)
+        seen = result.snapshot
+        if item.of_plan:
+            # The status of a plan's message is its plan's affair; what is told of a step is told of this one.
+            seen = status.of_step(seen, _step_of(envelope, outcome))
+        state = status.derive(seen)
         spec = self._spec_of(envelope.channel)
         final = status.is_final(state, receipts=bool(spec and spec.receipts))
+        final = final and not status.plan_open(seen)
         record = Record(
             id=envelope.key(self.pipeline).derived("record"),
             at=now,
             pipeline=self.pipeline,
-            envelope=envelope,
+            envelope=item.spoken,
             outcome=outcome,
             decisions=tuple(item.decisions),
             status=state,
             subject_caller=envelope.caller,
             reference=envelope.reference,
             final=final,
+            facts=facts_of(item) if item.judged is not None else "",
         )
+        whose = _belongs_to(outcome)
+        if whose is not None:
+            # Of an inbound message its second reading says nothing new; of an own one that it arrived.
+            copy = isinstance(outcome, Suppressed) and outcome.rule == OWN_COPY
+            meta = status.Meta.unpack(result.snapshot.meta) if copy else None
+            return replace(
+                record,
+                envelope=replace(envelope, caller=meta.caller, order_key=meta.order)
+                if meta
+                else envelope,
+                subject=whose[0],
+                subject_step=whose[1],
+                subject_attempt=whose[2],
+                subject_caller=meta.caller if meta else envelope.caller,
+                reference=meta.reference if meta else "",
+                status=state if copy else "",
+                final=final and copy,
+            )
+        if isinstance(envelope.payload, Advance):
+            return _plan_record(record, envelope.payload, item)
+        if isinstance(envelope.payload, Signal):
+            return replace(record, status="", final=False)
+        if isinstance(envelope.payload, Recall):
+            # It is no message, but a line in the trace of the one that it takes back.
+            subject = envelope.payload.message
+            return replace(record, subject=subject, status="", final=False)
         if isinstance(envelope.payload, DeliveryReport) and isinstance(outcome, Routed):
             mark = _receipt_mark(envelope, outcome.to)
             meta = status.Meta.unpack(result.snapshot.meta)
@@ -269,19 +366,105 @@ class Settle:
         for item in items:
             if item.outcome is not None and item.record is not None:
                 out.records.append(item.record)
-                self._follow_one(item.envelope, item.outcome, item.record, out)
+                # What is not passed on begins its next pass as it came, under the rules of then.
+                came = item.envelope if isinstance(item.outcome, Routed) else item.original
+                self._follow_one(came or item.envelope, item.outcome, item.record, out)
+                self._tell_plan(item, item.outcome, out)
         return out
+
+    def _tell_plan(self, item: Item, outcome: Outcome, out: Next) -> None:
+        """What this outcome is to a plan: it moves it, or is news for it."""
+        envelope, payload = item.envelope, item.envelope.payload
+        if isinstance(payload, Plan | Advance) and isinstance(outcome, Routed) and item.plan:
+            said = Told.read(outcome.to)
+            starts = (leaf_envelope(item.plan, number) for number in said.starts)
+            out.envelopes += ((SUBMIT, leaf, 0.0) for leaf in starts)
+            out.due += (timer_row(item.plan, wait) for wait in said.waits)
+            if said.result:
+                out.awake.append(item.plan.whole.id)
+        elif isinstance(payload, Signal) and isinstance(outcome, Routed):
+            plans = (to for to in outcome.to if to != NOBODY)
+            out.envelopes += (
+                (SUBMIT, self._signal(plan, payload.word, item), 0.0) for plan in plans
+            )
+        elif envelope.leaf:
+            word = self._word_of(item, outcome)
+            if word:
+                told = self._news(envelope.id, "outcome", item, word, reason_of(outcome))
+                out.envelopes.append((SUBMIT, told, 0.0))
+        elif item.of_plan and item.record is not None:
+            told = self._news(
+                item.record.subject, "receipt", item, item.evidence, _code_of(envelope)
+            )
+            out.envelopes.append((SUBMIT, told, 0.0))
+        elif envelope.inbound and isinstance(outcome, Routed):
+            answered = () if isinstance(payload, DeliveryReport) else outcome.to[1:]
+            out.envelopes += ((SUBMIT, self._signal(plan, REPLIED, item), 0.0) for plan in answered)
+
+    def _word_of(self, item: Item, outcome: Outcome) -> str:
+        """What became of a leaf for good, "" = nothing yet."""
+        match outcome:
+            case Sent():
+                return "sent"
+            case Unknown():
+                return "" if self._resend(item.envelope) is not None else "unknown"
+            case Suppressed(rule="restored") if item.evidence not in ("sent", "delivered", "read"):
+                return "unknown"
+            case Rejected() | Suppressed():
+                # An earlier pass may have left although this one did not.
+                good = item.evidence in ("sent", "delivered", "read")
+                return "sent" if good else "unknown" if item.evidence else "failed"
+            case _:
+                return ""
+
+    def _news(self, plan: str, kind: NewsKind, item: Item, word: str, code: str) -> Envelope:
+        envelope, record = item.envelope, item.record
+        assert record is not None
+        return news(
+            plan,
+            kind,
+            *((envelope.attempt, self.pipeline) if kind == "outcome" else (envelope.id,)),
+            caller=record.subject_caller,
+            at=record.at,
+            leaf=_step_of(envelope, item.outcome),
+            word=word,
+            code=code,
+            person=envelope.person,
+            trace=envelope.trace,
+        )
+
+    def _signal(self, plan: str, word: str, item: Item) -> Envelope:
+        envelope = item.envelope
+        return news(
+            plan,
+            "signal",
+            word,
+            envelope.id,
+            caller=envelope.caller,
+            at=envelope.created_at,
+            word=word,
+            person=envelope.person,
+            trace=envelope.trace,
+        )
 
     def _follow_one(self, envelope: Envelope, outcome: Outcome, record: Record, out: Next) -> None:
         match outcome:
             case Sent() | Suppressed():
                 return
             case Routed(to=to):
-                if self.pipeline == "submit":
+                if self.pipeline == "submit" and not isinstance(
+                    envelope.payload, Plan | Advance | Signal
+                ):
                     out.envelopes.append((out_topic(to[0]), replace(envelope, channel=to[0]), 0.0))
-            case Held(until=until, rule=reason):
+            case Held(until=until, rule=reason, since=since):
                 held = envelope.again(counts=False, token_of=self._token_of(envelope))
-                out.due.append(self._due_row(held, until, reason))
+                held = replace(held, held_since=held.held_since or since)
+                if reason != PAUSED:
+                    out.due.append(self._due_row(held, until, reason))
+                elif envelope.order_key:  # a conversation keeps its place, and asks again
+                    self._again(held, ASK_AGAIN_S, out)
+                else:
+                    out.due.append(self._due_row(held, until, rule_of(outcome.detail)))
             case Retry():
                 rule = self._rules(envelope.category)
                 verdict = next_try(rule, envelope, outcome, self._clock.now_ms(), self._rng)
@@ -302,9 +485,11 @@ class Settle:
                         tries=0,
                         token_of=-1,
                         channel="",
+                        reservation="",
                     )
                     out.envelopes.append((SUBMIT, step, 0.0))
-                elif scope != "recipient":
+                elif scope != "recipient" and (not envelope.leaf or outcome.code == POISON):
+                    # A leaf that was refused is no loss: its plan goes on.
                     out.dead.append(record)
             case _:
                 assert_never(outcome)
@@ -346,6 +531,12 @@ class Settle:
         if following.due:
             await self._due.hold(following.due)
         await publish_frames(self._bus, self._frames(following))
+        for record in following.dead:
+            channel = record.envelope.channel
+            topic = out_topic(channel) if self.pipeline == "channel" else self.pipeline
+            self._metrics.dead_total.labels(topic, reason_of(record.outcome)).inc()
+        if following.awake:
+            await self._due.retime_due(following.awake, self._clock.now_ms())
         return following.ordered
 
     def mark_settled(self, items: Sequence[Item]) -> None:
@@ -424,6 +615,16 @@ def _labels(envelope: Envelope, outcome: Outcome) -> tuple[str, str, str]:
     return channel, envelope.category, type(outcome).__name__.lower()
 
 
+def order_of_pass(step: int, attempt: int, pipeline: str) -> int:
+    """`Conclude.order` of a pass: it grows over the passes of a message."""
+    return step * 1_000_000 + attempt * 10 + _RANK[pipeline]
+
+
+def _first_pass(envelope: Envelope) -> bool:
+    """Whether this is where an accepted message comes in: no further step, leaf of a plan or other try of it."""
+    return not (envelope.leaf or envelope.step or envelope.attempt)
+
+
 def _marks(envelope: Envelope, evidence: Evidence, parts: int, at: int) -> tuple[Mark, ...]:
     return tuple(
         Mark(envelope.id, envelope.step, envelope.attempt, part, evidence, "", at)
@@ -434,6 +635,53 @@ def _marks(envelope: Envelope, evidence: Evidence, parts: int, at: int) -> tuple
 def receipt_to(message: str, step: int, attempt: int, part: int, guessed: bool) -> tuple[str, ...]:
     """A matched receipt's Routed.to; the outcome alone says what the receipt is about, so that a replay knows it too."""
     return (message, str(step), str(attempt), str(part), "guessed" if guessed else "by id")
+
+
+def read_again(message: str, step: int, attempt: int) -> str:
+    """The detail of a Suppressed reading (`SECOND_SOURCE`, `OWN_COPY`): which message, and which pass of it, it belongs to."""
+    return f"{message} {step} {attempt}"
+
+
+def _belongs_to(outcome: Outcome) -> tuple[str, int, int] | None:
+    """(message, step, attempt) of a reading that is no message of its own."""
+    if not isinstance(outcome, Suppressed) or outcome.rule not in (SECOND_SOURCE, OWN_COPY):
+        return None
+    message, step, attempt = outcome.detail.split(" ")
+    return message, int(step), int(attempt)
+
+
+def _step_of(envelope: Envelope, outcome: Outcome | None) -> int:
+    """The step of a message that an outcome speaks of."""
+    if isinstance(envelope.payload, DeliveryReport) and isinstance(outcome, Routed):
+        return int(outcome.to[1])
+    whose = _belongs_to(outcome) if outcome is not None else None
+    return whose[1] if whose is not None else envelope.step
+
+
+def _code_of(envelope: Envelope) -> str:
+    return envelope.payload.code if isinstance(envelope.payload, DeliveryReport) else ""
+
+
+def _plan_record(record: Record, payload: Advance, item: Item) -> Record:
+    """A piece of news is no message, but a line in the trace of the one whose plan it moves; the last one ends it."""
+    whole = item.plan.whole if item.plan else None
+    record = replace(
+        record,
+        subject=payload.plan,
+        subject_step=payload.leaf,
+        status="",
+        final=False,
+        reference=whole.reference if whole else "",
+    )
+    said = Told.read(record.outcome.to) if isinstance(record.outcome, Routed) else Told()
+    if not said.result or item.plan is None:
+        return record
+    return replace(
+        record,
+        subject_step=len(item.plan.plan.leaves) + 1,
+        status=said.status,
+        final=True,
+    )
 
 
 def _receipt_mark(envelope: Envelope, to: Sequence[str]) -> Mark:
@@ -455,5 +703,6 @@ def _has_next_step(envelope: Envelope, outcome: Rejected) -> bool:
     return (
         outcome.scope != "message"
         and not envelope.inbound
+        and not envelope.leaf
         and envelope.step + 1 < len(envelope.channels)
     )

@@ -26,6 +26,7 @@ from msgcenter.clock import Clock
 from msgcenter.metrics import Metrics
 from msgcenter.outlet import Parcel, to_bus
 from msgcenter.sqlite import Writer, connect
+from msgcenter.unavailable import Unavailable
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS spool (
@@ -49,11 +50,11 @@ LEAST_CONFIRM_S = 0.05
 Row = tuple[str, str, int, int, int, bytes]
 
 
-class SpoolFull(Exception):
+class SpoolFull(Unavailable):
     """The bus takes nothing and the spool has reached its size: nothing was kept."""
 
 
-class SpoolError(Exception):
+class SpoolError(Unavailable):
     """The spool file could not be written (disk full, damaged): nothing was kept."""
 
 

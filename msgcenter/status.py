@@ -8,7 +8,7 @@ message of several deliveries as good as its best one, so late good news may sti
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import msgpack
 
@@ -28,6 +28,13 @@ TERMINAL = (
     "read",
 )
 STATUSES = (*PENDING, "sent", *TERMINAL)
+
+PLAN = "plan"
+"""What stands for the kind of a message that is a plan."""
+PLAN_OPEN = "queued:plan"
+"""The view of a message whose plan runs; only its plan closes it."""
+PLAN_CODE = "plan_"
+"""How the reason of a view begins that a closed plan wrote."""
 
 #: How good it is for the customer; orders the deliveries of one message.
 _GOODNESS: dict[str, int] = {"undelivered": 0, "unknown": 1, "sent": 2, "delivered": 3, "read": 4}
@@ -114,11 +121,7 @@ def _delivery(parts: Mapping[int, tuple[Evidence, str, int]]) -> Evidence:
 def derive(snapshot: Snapshot) -> str:
     """The status of a message. Good evidence (sent and better) beats any view; a pending view beats bad evidence, since
     another try is under way; bad evidence beats a terminal view; the reason after the colon of a view is not the status."""
-    best = max(
-        (_delivery(parts) for parts in snapshot.deliveries.values() if parts),
-        key=lambda evidence: _GOODNESS[evidence],
-        default=None,
-    )
+    best = best_of(snapshot)
     if best is not None and _GOODNESS[best] >= _GOODNESS["sent"]:
         return best
     view = snapshot.view.partition(":")[0]
@@ -136,6 +139,31 @@ def reason(snapshot: Snapshot) -> str:
                 return code
     view, _, why = snapshot.view.partition(":")
     return why if view == status else ""
+
+
+def plan_open(snapshot: Snapshot) -> bool:
+    return snapshot.view == PLAN_OPEN
+
+
+def of_plan(snapshot: Snapshot) -> bool:
+    """Whether the message is one whose steps a plan sends."""
+    return bool(snapshot.meta) and Meta.unpack(snapshot.meta).kind == PLAN
+
+
+def plan_over(snapshot: Snapshot) -> bool:
+    return snapshot.view.partition(":")[2].startswith(PLAN_CODE)
+
+
+def of_step(snapshot: Snapshot, step: int) -> Snapshot:
+    """The message as if this step of its plan were all of it."""
+    deliveries = {place: parts for place, parts in snapshot.deliveries.items() if place[0] == step}
+    return replace(snapshot, deliveries=deliveries)
+
+
+def best_of(snapshot: Snapshot) -> Evidence | None:
+    """The best evidence of all deliveries, a delivery being as good as its worst part."""
+    found = [_delivery(parts) for parts in snapshot.deliveries.values() if parts]
+    return max(found, key=lambda evidence: _GOODNESS[evidence], default=None)
 
 
 def is_final(status: str, *, receipts: bool) -> bool:

@@ -3,6 +3,8 @@
 What is done with the items is a `Handler`: `Passage` here runs a pipeline and settles; `ordered.py` keeps conversations in
 order; `archive/sinking.py` writes records to a sink. A handler says which items are done; a frame is acked when all of its
 items are, and comes again otherwise.
+
+One file, for it is one loop and the handler that most of its users give it.
 """
 
 from __future__ import annotations
@@ -10,10 +12,9 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
-
-import msgpack
 
 from msgcenter import pipeline
 from msgcenter.archive.reading import RecordFrames
@@ -21,11 +22,14 @@ from msgcenter.archive.sink import SinkError
 from msgcenter.bus import Bus, BusError, Delivery, Frame, Queue, delay_tier
 from msgcenter.bus.topology import INVALID
 from msgcenter.clock import Clock, Random
+from msgcenter.invalid import pack_invalid
 from msgcenter.metrics import Metrics
 from msgcenter.pipeline import Item, Stage
+from msgcenter.precedence import BEHIND, PIECE, RANKS, Precedence
 from msgcenter.settle import Settle, frames, publish_frames
 from msgcenter.state import StateError
 from msgcenter.store import StoreError
+from msgcenter.suspects import DEATHS, KEPT_S, KILLS, Memory
 from protocols import wire
 from protocols.envelope import Envelope, Record
 from protocols.errors import Malformed
@@ -39,10 +43,9 @@ SINGLES_FROM = 2
 SPLIT_FROM = 5
 """From this delivery on its items become frames of their own, so that one that kills the process is alone."""
 POISON_FROM = 20
-"""A frame of one item delivered this often without ever being settled is poison."""
+"""A frame of one item delivered this often without ever being settled is poison, whatever the reason is."""
 GIVE_BACK_AFTER_S = 60.0
 """How long a lease is kept while the far end is away; well under the broker's consumer timeout."""
-INVALID_KEPT = 64 * 1024
 EXCUSED_KEPT = 10_000
 
 
@@ -109,12 +112,15 @@ class Worker:
         metrics: Metrics,
         log: Any,
         ready: Ready = always_ready,
+        memory: Memory | None = None,
         takes: Takes = "envelopes",
         shared: RecordFrames | None = None,
         max_frames: int = 8,
         max_wait: float = 1.0,
+        precedence: Precedence | None = None,
     ) -> None:
-        """`shared`: what the workers of several sinks in this process read the same frames through."""
+        """`memory`: where it is counted what killed the processes before. `shared`: what the workers of several sinks in this
+        process read the same frames through. `precedence`: whom the workers of this process let go first; None: nobody."""
         self.queue = queue
         self._takes = takes
         self._shared = shared
@@ -125,8 +131,11 @@ class Worker:
         self._metrics = metrics
         self._log = log.bind(queue=queue.name)
         self._ready = ready
+        self._memory = memory
         self._max_frames = max_frames
         self._max_wait = max_wait
+        self._precedence = precedence or Precedence(clock)
+        self._rank = RANKS[queue.lane] if takes == "envelopes" else BEHIND
         self._excused: OrderedDict[int, int] = OrderedDict()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -143,13 +152,16 @@ class Worker:
                     await self._handler.begin()
                     begun = True
                 await self._handler.between()
+                if self._gives_way:
+                    await self._precedence.give_way(self._rank)
                 fetching = True
                 wait = self._handler.wait_s(self._max_wait)
                 async with self._bus.consume(
                     self.queue, max_batch=self._max_frames, max_wait=wait
                 ) as lease:
                     if lease.deliveries:
-                        await self._lease(lease, stop)
+                        with self._precedence.in_hand(self._rank):
+                            await self._lease(lease, stop)
                 failures = 0
             except TRANSIENT as error:
                 begun = False
@@ -175,17 +187,65 @@ class Worker:
 
     async def _lease(self, lease: Any, stop: asyncio.Event) -> None:
         try:
-            leased = [await self._open(delivery) for delivery in lease.deliveries]
+            leased = []
+            for delivery in lease.deliveries:
+                leased.append(await self._open(delivery))
+                if not self._gives_way:
+                    continue
+                if self._takes == "envelopes":
+                    await self._precedence.give_way(self._rank)
+                else:  # gave way before the lease; once for each small frame, they would pile up under steady traffic
+                    await asyncio.sleep(0)
             for one in leased:
                 await self._against_poison(one)
-            await self._handler(leased, stop)
+            # Who stands with a suspect in this lease must not pay for it: first all others, then one suspect after the other.
+            await self._work(lease, [one for one in leased if not self._is_suspect(one)], stop)
+            for one in leased:
+                if self._is_suspect(one):
+                    await self._alone(lease, one, stop)
         except TRANSIENT:
             self._excuse(lease.deliveries)
             raise
+
+    async def _work(self, lease: Any, leased: Sequence[Leased], stop: asyncio.Event) -> None:
+        if not leased:
+            return
+        await self._handler(leased, stop)
         self._excuse([one.delivery for one in leased if not one.settled])
         done = [one.delivery for one in leased if one.settled]
         if done:
             await lease.ack(done)
+
+    @property
+    def _gives_way(self) -> bool:
+        return self._rank >= RANKS["bulk"]
+
+    def _is_suspect(self, one: Leased) -> bool:
+        """One message alone in a frame that keeps coming back: it may kill its process, or stand beside one that does."""
+        if self._memory is None or self.queue.lane == "conv":
+            return False
+        return one.number >= SPLIT_FROM and len(one.items) == 1 and one.items[0].undecided
+
+    async def _alone(self, lease: Any, one: Leased, stop: asyncio.Event) -> None:
+        """Work one suspect by itself, counted in State: who never ended after `DEATHS` beginnings is poison, nobody else."""
+        assert self._memory is not None
+        envelope = one.items[0].envelope
+        key = (
+            f"begun\x1f{self.queue.name}\x1f{envelope.id}\x1f{envelope.step}\x1f{envelope.attempt}"
+        )
+        [kept] = await self._memory.memo([key])
+        begun = int(kept or 0)
+        if begun >= DEATHS:
+            one.items[0].outcome = Rejected("message", KILLS, "poison")
+            self._log.error("poison", msg_id=envelope.id, detail=KILLS)
+        await self._memory.remember(key, b"%d" % (begun + 1), KEPT_S)
+        try:
+            await self._work(lease, [one], stop)
+        except Exception:  # whatever it was, the process lives: no death is counted, and it goes on up
+            with suppress(StateError):
+                await self._memory.remember(key, b"", 0)
+            raise
+        await self._memory.remember(key, b"", 0)
 
     def _excuse(self, given_back: Sequence[Delivery]) -> None:
         """A frame that comes again because the far end or a part of ours was away is no suspect, however often it comes."""
@@ -220,7 +280,7 @@ class Worker:
                 bad.append((str(error), data))
                 continue
             if isinstance(opened, Envelope) and self._takes == "envelopes":
-                leased.items.append(Item(opened))
+                leased.items.append(Item(opened, again=delivery.number > 1))
             elif isinstance(opened, Record) and self._takes == "records":
                 leased.records.append(opened)
             else:
@@ -236,9 +296,12 @@ class Worker:
         return leased
 
     async def _against_poison(self, one: Leased) -> None:
-        """A frame that keeps coming back may hold a message that kills the process: give each item a frame of its own."""
+        """A frame that keeps coming back may hold a message that kills the process: give each item a frame of its own.
+        Where order is kept the handler puts it aside."""
         number = one.number
-        if number >= SPLIT_FROM and len(one.items) > 1 and self.queue.lane != "conv":
+        if self.queue.lane == "conv":
+            return
+        if number >= SPLIT_FROM and len(one.items) > 1:
             out = [
                 frame
                 for item in one.items
@@ -259,11 +322,7 @@ class Worker:
 
 def invalid_frames(source: str, bad: Sequence[tuple[str, bytes]], now_ms: int) -> list[Frame]:
     """What could not be read, as frames for `invalid`: (why, octets), found in `source` (a queue's name)."""
-    packed = [
-        msgpack.packb([source, reason, data[:INVALID_KEPT], len(data), now_ms])
-        for reason, data in bad
-    ]
-    return frames(Queue(INVALID), packed)
+    return frames(Queue(INVALID), pack_invalid(source, bad, now_ms))
 
 
 class Passage:
@@ -280,7 +339,10 @@ class Passage:
         metrics: Metrics,
         log: Any,
         ready: Ready = always_ready,
+        precedence: Precedence | None = None,
     ) -> None:
+        self._precedence = precedence
+        self._rank = RANKS[queue.lane]
         self._queue = queue
         self._stages = stages
         self._settle = settle
@@ -312,7 +374,12 @@ class Passage:
         patience = self._clock.monotonic() + GIVE_BACK_AFTER_S
         rest = [item for item in items if not item.done]
         while rest:
-            await self.attempt(rest, singles=singles)
+            for piece in self._pieces(rest):
+                await self.attempt(piece, singles=singles)
+                if len(piece) < len(rest):  # its frames are formed with those of the others
+                    await self._settle.conclude(
+                        [item for item in piece if item.outcome is not None and not item.done]
+                    )
             await self.settle(rest)
             rest = [item for item in rest if not item.done]
             if not rest or stop.is_set() or self._clock.monotonic() > patience:
@@ -320,6 +387,19 @@ class Passage:
             while not await self._ready():
                 if stop.is_set() or self._clock.monotonic() > patience:
                     return
+
+    def _pieces(self, items: Sequence[Item]) -> list[Sequence[Item]]:
+        """Bulk is decided a few at a time, and others go in between. A channel cuts its own pieces: those that leave at once."""
+        if self._give_way is None or self._settle.pipeline == "channel":
+            return [items]
+        return [items[start : start + PIECE] for start in range(0, len(items), PIECE)]
+
+    @property
+    def _give_way(self) -> Callable[[], Awaitable[None]] | None:
+        precedence = self._precedence
+        if precedence is None or self._rank < RANKS["bulk"]:
+            return None
+        return lambda: precedence.give_way(self._rank)
 
     async def attempt(self, items: Sequence[Item], *, singles: bool = False) -> None:
         """One run of the pipeline; an exception in a stage singles out the culprit, which alone is rejected as poison."""
@@ -334,6 +414,7 @@ class Passage:
                     batch,
                     monotonic=self._clock.monotonic,
                     observe=self._observe,
+                    between=self._give_way,
                 )
             except TRANSIENT:
                 raise
@@ -358,6 +439,8 @@ class Passage:
         whose claim another worker holds: they are moved behind that claim's deadline (kept by the caller when ordered)."""
         decided = [item for item in items if item.outcome is not None and not item.done]
         await self._settle.conclude(decided)
+        if self._give_way is not None:
+            await self._give_way()
         ordered = await self._settle.publish(decided)
         if self._queue.lane != "conv":
             await self._move([item for item in items if item.undecided and item.retry_in > 0])

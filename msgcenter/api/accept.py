@@ -1,5 +1,8 @@
 """Accept: a validated request becomes an Envelope, or the list of everything that is wrong with
-it."""
+it.
+
+A little long, for the checks of one request read one another's results and must report together.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +10,20 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from msgcenter.api.content import PAYLOADS, AnyContent, files_of
+from msgcenter.api.content import PAYLOADS, AnyContent, TemplateContent, files_of
 from msgcenter.api.models import MessageRequest
+from msgcenter.api.planning import Planner, contents_of
 from msgcenter.api.problems import Fault
 from msgcenter.api.recipient import read_recipient
 from msgcenter.api.strict import Invalid
+from msgcenter.api.templating import template_fits, versions_of
 from msgcenter.api.terms import REPLY, Plan, Terms, Wish
 from msgcenter.clock import ALPHABET, Clock, IdFactory, base32, shard_of
+from msgcenter.customers import Person
 from msgcenter.media import suits
+from msgcenter.plans import kinds_of
 from msgcenter.store import GroupRow, MediaRow, MessageRow
+from protocols import wire
 from protocols.address import Address
 from protocols.envelope import Envelope
 from protocols.errors import Malformed
@@ -24,6 +32,8 @@ DAY_MS = 86_400_000
 PAST_TOLERANCE_MS = DAY_MS
 """A repeat of an accepted request may come after its send_at; only a time further back is surely a
 mistake."""
+MAX_PLAN_OCTETS = 128 * 1024
+"""Of all that the steps of a plan say; each is kept with what it says."""
 MOST_AHEAD_MS = 366 * DAY_MS
 
 
@@ -51,13 +61,17 @@ class Acceptor:
         replies: Mapping[str, MessageRow] | None = None,
         files: Mapping[str, MediaRow] | None = None,
         groups: Mapping[str, GroupRow] | None = None,
+        rooms: Mapping[str, GroupRow] | None = None,
+        people: Mapping[str, Person] | None = None,
         batch: tuple[str, int] | None = None,
+        key: str = "",
     ) -> Envelope:
-        """`files`: those of the request's files that the caller may use. `groups`: by id, those that
+        """`people`: the customers named as recipients, by id. `rooms`: by the message replied to, the group it was said in.
+        `files`: those of the request's files that the caller may use. `groups`: by id, those that
         the caller may write to.
 
         `batch`: (batch id, index) makes the message's id follow from them, so that a repeat
-        makes the same ids.
+        makes the same ids. `key`: id of the API key in use.
 
         Raises Refused.
         """
@@ -65,22 +79,37 @@ class Acceptor:
         category, channels, account = request.category, request.channels, request.from_
         order_key = f"{terms.name}/{request.order_key}" if request.order_key else ""
         to: Address | None
+        room: GroupRow | None = None
         if request.reply_to is None:
             to = _recipient(request.to, faults)
         else:
             row = (replies or {}).get(request.reply_to)
-            to, channels, account = self._reply(request, row, terms, faults)
+            room = (rooms or {}).get(request.reply_to)
+            to, channels, account = self._reply(request, row, room, terms, faults)
             category = category or REPLY
             if row is not None:
                 order_key = order_key or row.order_key
         if to is not None and to.scheme == "group":
-            group = (groups or {}).get(to.value)
+            group = room or (groups or {}).get(to.value)
             if group is None:
                 raise Refused([*faults, Fault("to", "group_unknown", request.to or "")])
             channels, account = _to_group(request, group, terms, faults)
             order_key = to.value
+        at = self._clock.now_ms()
+        if request.send_at is not None:
+            at = max(at, round(request.send_at.timestamp() * 1000))
+        who = None
+        if to is not None and to.scheme == "customer":
+            who = (people or {}).get(to.value)
+            if who is None:
+                faults.append(Fault("to", "customer_unknown", request.to or ""))
+        for path, content in contents_of(request):
+            _files_fit(content, files or {}, faults, path)
+            if isinstance(content, TemplateContent):
+                template_fits(content, terms.config, account, at, faults, path)
+        if request.plan is not None:
+            return self._planned(request, to, who, terms, faults, at, trace, batch, key)
         content = request.content
-        _files_fit(content, files or {}, faults)
         payload = content.payload()
         wish = Wish(
             to.scheme if to is not None else None,
@@ -89,6 +118,7 @@ class Acceptor:
             account,
             type(payload),
             content.type,
+            versions_of(content, terms.config, at),
         )
         plan = terms.plan(wish)
         now = self._clock.now_ms()
@@ -97,7 +127,7 @@ class Acceptor:
             not_before = _send_at(request.send_at, now, faults)
         if faults or to is None or not isinstance(plan, Plan):
             raise Refused([*faults, *(() if isinstance(plan, Plan) else plan)])
-        person = f"{to.scheme}:{to.value}"
+        person = who.key if who is not None else f"{to.scheme}:{to.value}"
         life = plan.life_ms if request.expires_in is None else round(request.expires_in * 1000)
         return Envelope(
             id=self._ids.message(person) if batch is None else batch_item_id(*batch, person),
@@ -109,15 +139,66 @@ class Acceptor:
             created_at=now,
             person=person,
             account=plan.account,
-            channels=plan.kinds,
+            channels=_preferred(plan.kinds, channels, who),
             order_key=order_key,
             not_before=not_before,
             expires_at=(not_before or now) + life,
             campaign=request.campaign or "",
             reference=request.reference or "",
             reply_to=request.reply_to or "",
+            once_key=request.once_key or "",
             trace=trace,
+            keyid=key,
         )
+
+    def _planned(
+        self,
+        request: MessageRequest,
+        to: Address | None,
+        who: Person | None,
+        terms: Terms,
+        faults: list[Fault],
+        at: int,
+        trace: str,
+        batch: tuple[str, int] | None,
+        key: str,
+    ) -> Envelope:
+        """The first pass of a message that a plan sends. Raises Refused."""
+        assert request.plan is not None
+        planner = Planner(request, to, terms, faults, at)
+        plan = planner.plan(request.plan)
+        now = self._clock.now_ms()
+        not_before = 0
+        if request.send_at is not None:
+            not_before = _send_at(request.send_at, now, faults)
+        way = planner.way
+        if faults or to is None or plan is None or way is None:
+            raise Refused(faults)
+        person = who.key if who is not None else str(to)
+        message = self._ids.message(person) if batch is None else batch_item_id(*batch, person)
+        life = way.life_ms if request.expires_in is None else round(request.expires_in * 1000)
+        envelope = Envelope(
+            id=message,
+            caller=terms.name,
+            to=to,
+            category=request.category or terms.caller.defaults.category or "",
+            tier=way.tier,
+            payload=plan,
+            created_at=now,
+            person=person,
+            channels=kinds_of(plan),
+            order_key=message,
+            not_before=not_before,
+            expires_at=(not_before or now) + life,
+            campaign=request.campaign or "",
+            reference=request.reference or "",
+            once_key=request.once_key or "",
+            trace=trace,
+            keyid=key,
+        )
+        if len(wire.seal_payload(plan)) > MAX_PLAN_OCTETS:
+            raise Refused([Fault("plan", "too_long", facts={"limit": f"{MAX_PLAN_OCTETS} octets"})])
+        return envelope
 
     def also_wrong(
         self, invalid: Invalid, terms: Terms, replies: Mapping[str, MessageRow] | None = None
@@ -139,7 +220,8 @@ class Acceptor:
         to = None
         if "to" not in wrong and fields["reply_to"] is None:
             to = _recipient(fields["to"], extra)
-        if fields["reply_to"] is None and (to is None or to.scheme != "group"):
+        planned = invalid.data.get("plan") is not None
+        if not planned and fields["reply_to"] is None and (to is None or to.scheme != "group"):
             wish = Wish(
                 to.scheme if to is not None else None,
                 fields["category"],
@@ -157,6 +239,7 @@ class Acceptor:
         self,
         request: MessageRequest,
         row: MessageRow | None,
+        room: GroupRow | None,
         terms: Terms,
         faults: list[Fault],
     ) -> tuple[Address | None, list[str] | None, str | None]:
@@ -171,6 +254,13 @@ class Acceptor:
         if row is None or channel is None:
             faults.append(Fault("reply_to", "reply_unknown", request.reply_to or ""))
             return None, None, None
+        if row.chat:
+            if room is None:
+                faults.append(Fault("reply_to", "reply_unknown", request.reply_to or ""))
+                return None, None, None
+            return Address("group", room.id), None, None
+        if channel.accounts_of is not None:  # it only read along
+            channel = terms.config.channels[channel.accounts_of]
         try:
             to = Address.parse(row.address)
         except Malformed:
@@ -179,8 +269,11 @@ class Acceptor:
         return to, [channel.kind], row.account or None
 
 
-def _files_fit(content: AnyContent, files: Mapping[str, MediaRow], faults: list[Fault]) -> None:
-    for field, (media, kind) in files_of(content).items():
+def _files_fit(
+    content: AnyContent, files: Mapping[str, MediaRow], faults: list[Fault], path: str = ""
+) -> None:
+    for name, (media, kind) in files_of(content).items():
+        field = path + name
         row = files.get(media)
         if row is None:
             faults.append(Fault(field, "media_unknown", media))
@@ -219,6 +312,16 @@ def _recipient(text: str | None, faults: list[Fault]) -> Address | None:
         faults.append(read)
         return None
     return read
+
+
+def _preferred(
+    kinds: tuple[str, ...], asked: list[str] | None, who: Person | None
+) -> tuple[str, ...]:
+    """The kinds to try; what the customer would rather be reached by first, unless the caller named them."""
+    if who is None or asked is not None or not who.preferences.channels:
+        return kinds
+    rather = who.preferences.channels
+    return tuple(sorted(kinds, key=lambda kind: rather.index(kind) if kind in rather else 99))
 
 
 def _send_at(at: Any, now: int, faults: list[Fault]) -> int:

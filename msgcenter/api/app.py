@@ -9,18 +9,34 @@ from prometheus_client import Counter, Histogram
 
 from msgcenter.api import (
     accounts,
+    callers,
     channels,
+    config,
+    customers,
     dead,
+    dissolve,
     events,
+    explaining,
     groups,
     health,
     history,
     hooks,
+    inbox,
     keys,
     media,
     messages,
     openapi,
+    opportunities,
+    pauses,
+    preferences,
+    recall,
+    reconciliation,
+    reviews,
+    schemas,
+    short_links,
+    signals,
     status,
+    subscriptions,
 )
 from msgcenter.api.accept import Acceptor
 from msgcenter.api.auth import Keyring
@@ -29,25 +45,45 @@ from msgcenter.api.deps import Deps
 from msgcenter.api.health import Readiness
 from msgcenter.api.problems import Problem
 from msgcenter.api.quota import Quotas
+from msgcenter.api.stream import Streams
 from msgcenter.api.terms import TermsBook
 from msgcenter.api.waits import Waits
 from msgcenter.api.web import Route, endpoint, frame
 from msgcenter.lookup import GroupLookup
 from msgcenter.media import Links
 from msgcenter.metrics import Metrics
+from msgcenter.pauses import Pauses
+from msgcenter.signed import Signed
 from msgcenter.state import Snapshot
-from msgcenter.status import Meta, derive, is_final
+from msgcenter.status import Meta, derive, is_final, plan_open, plan_over
+from msgcenter.subscriptions import Subscriptions
 
 ROUTES: tuple[Route, ...] = (
     *messages.ROUTES,
+    *explaining.ROUTES,
+    *recall.ROUTES,
+    *short_links.ROUTES,
+    *signals.ROUTES,
+    *opportunities.ROUTES,
     *media.ROUTES,
     *history.ROUTES,
     *events.ROUTES,
+    *subscriptions.ROUTES,
+    *schemas.ROUTES,
+    *inbox.ROUTES,
     *channels.ROUTES,
     *accounts.ROUTES,
+    *callers.ROUTES,
+    *reconciliation.ROUTES,
+    *reviews.ROUTES,
     *groups.ROUTES,
+    *dissolve.ROUTES,
+    *customers.ROUTES,
+    *preferences.ROUTES,
     *dead.ROUTES,
     *keys.ROUTES,
+    *config.ROUTES,
+    *pauses.ROUTES,
     *status.ROUTES,
     *health.ROUTES,
     *openapi.ROUTES,
@@ -68,9 +104,13 @@ class Api:
         self.book = TermsBook(deps.specs)
         self.acceptor = Acceptor(deps.clock, deps.ids)
         self.groups = GroupLookup(deps.store, deps.clock)
-        self.quotas = Quotas(deps.state, deps.clock)
+        self.pauses = Pauses(deps.state, deps.store, deps.clock)
+        self.subscriptions = Subscriptions(deps.state, deps.store, deps.clock, deps.pepper)
+        self.quotas = Quotas(deps.state, deps.clock, lambda: deps.live.current.policy.zone)
+        self.hours = callers.Hours()
         self.waits = Waits(deps.state, self.final, deps.clock)
-        self.readiness = Readiness(deps)
+        self.readiness = Readiness(deps.bus, deps.state, deps.store, deps.clock, deps.draining)
+        self.streams = Streams()
         self.bundler = Bundler(
             deps.bus,
             deps.state,
@@ -80,26 +120,43 @@ class Api:
             max_items=process.api.bundle,
         )
         self.links = Links(deps.pepper)
+        self.short = Signed(deps.pepper, "short links")
+        self.wishes = Signed(deps.pepper, "preference pages")
         self.openapi = openapi.rendered(ROUTES, deps.version)
         self._counters: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
     def final(self, snapshot: Snapshot) -> bool:
         """Whether the status of a message is its last one, as far as its channels report anything after `sent`."""
         status = derive(snapshot)
+        if plan_open(snapshot) or plan_over(snapshot):
+            return plan_over(snapshot)
         if status != "sent":
             return is_final(status, receipts=True)
-        kinds = Meta.unpack(snapshot.meta).channels
-        specs = [self.deps.specs[kind] for kind in kinds if kind in self.deps.specs]
-        return is_final(status, receipts=any(spec.receipts for spec in specs))
+        meta = Meta.unpack(snapshot.meta)
+        receipts = any(self._has_receipts(kind, meta.account) for kind in meta.channels)
+        return is_final(status, receipts=receipts)
 
-    def refuse_under_pressure(self, more: int) -> None:
+    def _has_receipts(self, kind: str, account: str) -> bool:
+        """Whether a message of this kind may hear more: by its account's channel, else by any that it may have left by."""
+        config = self.deps.live.current
+        own = config.accounts.get(account)
+        if own is not None and own.kind == kind:
+            names = [own.channel]
+        else:
+            names = [n for n, one in config.channels.items() if one.kind == kind and one.enabled]
+        specs = [spec for name in names if (spec := self.deps.spec_of(name)) is not None]
+        if not specs and kind in self.deps.specs:
+            specs = [self.deps.specs[kind]]  # of a channel that is gone
+        return any(spec.receipts for spec in specs)
+
+    def refuse_under_pressure(self, caller: str, more: int) -> None:
         """Raises Problem `overloaded` past the soft mark, while leaving, or when `more` would not
-        fit the backlog."""
+        fit the backlog; `caller_overloaded` when they would not fit the caller's share of it."""
         if self.deps.draining():
             raise Problem("overloaded", retry_after=PRESSURE_RETRY_S, why="shutting down")
         if reason := self.deps.pressure():
             raise Problem("overloaded", retry_after=PRESSURE_RETRY_S, why=reason)
-        self.bundler.refuse_if_full(more)
+        self.bundler.refuse_if_full(caller, more)
 
     def observe(self, metrics: Metrics, route: str, method: str, status: int, took: float) -> None:
         """Count a request; the labelled children are looked up once."""
@@ -128,7 +185,7 @@ def build_app(deps: Deps) -> web.Application:
         middlewares=[frame(api)], client_max_size=deps.live.current.process.api.max_body
     )
     app[API] = api
-    for route in (*ROUTES, *openapi.PAGES):
+    for route in (*ROUTES, *openapi.PAGES, *short_links.PAGES, *preferences.PAGES):
         app.router.add_route(route.method, route.pattern, endpoint(api, route))
     for route in hooks.HOOKS:
         app.router.add_route(route.method, hooks.PATTERN, endpoint(api, route))

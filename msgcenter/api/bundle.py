@@ -3,6 +3,10 @@ timer, and each caller waits for its own frame's confirm.
 
 One flush is at most one `State.begin` (requests with an Idempotency-Key), one `Bus.publish` and one
 `State.accepted` for everything in it. A lone caller is flushed at once.
+
+Callers take turns (deficit round robin): a flush takes up to QUANTUM messages of each that waits before it comes to the first
+again, so whoever hands in little waits for a flush or two, however much another has lying here. The backlog is shared the same
+way: when it is full only callers below their equal share still get a place, up to twice the bound.
 """
 
 from __future__ import annotations
@@ -26,6 +30,8 @@ from protocols.envelope import Envelope
 
 MAX_FRAME_OCTETS = 128 * 1024
 FRAMES_A_FLUSH = 2
+QUANTUM = 10
+"""Messages of one caller before it is the next one's turn; a parcel is never cut, so a batch saves up for its place."""
 ACCEPTED_TRIES = 3
 ACCEPTED_PAUSE_S = 0.05
 
@@ -52,8 +58,18 @@ class _Parcel:
     durable: bool = False
 
 
+@dataclass(slots=True)
+class _Line:
+    """What waits of one caller, oldest first. `credit`: messages it may still hand on in this turn."""
+
+    parcels: deque[_Parcel]
+    count: int = 0
+    credit: int = 0
+    in_turn: bool = False
+
+
 class Bundler:
-    """One per process. `submit` raises Problem: overloaded, bus_unavailable, state_unavailable, or
+    """One per process. `submit` raises Problem: overloaded, caller_overloaded, bus_unavailable, state_unavailable, or
     about the key."""
 
     def __init__(
@@ -81,7 +97,8 @@ class Bundler:
         self._in_flight = in_flight
         self._backlog = backlog
         self._timeout_s = timeout_s
-        self._waiting: deque[_Parcel] = deque()
+        self._lines: dict[str, _Line] = {}
+        self._turns: deque[str] = deque()
         self._count = 0
         self._flushes: set[asyncio.Task[None]] = set()
         self._scheduled = False
@@ -91,9 +108,17 @@ class Bundler:
         """Messages that wait for a place in a frame."""
         return self._count
 
-    def refuse_if_full(self, more: int) -> None:
-        """Raises Problem `overloaded` when `more` messages would pass the bound."""
-        if self._count and self._count + more > self._backlog:
+    def refuse_if_full(self, caller: str, more: int) -> None:
+        """Raises Problem `caller_overloaded` when `more` messages of `caller` would pass its share, `overloaded` when they would
+        pass the bound."""
+        if not self._count or self._count + more <= self._backlog:
+            return
+        line = self._lines.get(caller)
+        own = line.count if line is not None else 0
+        others = len(self._lines) - (line is not None)
+        if others and own + more > self._backlog // (others + 1):
+            raise Problem("caller_overloaded", retry_after=1, count=own)
+        if (not others and own) or self._count + more > 2 * self._backlog:
             raise Problem("overloaded", retry_after=1, why=f"{self._count} wait for the bus")
 
     async def submit(
@@ -103,12 +128,18 @@ class Bundler:
         begin: Begin | None = None,
         answer: Callable[[Envelope], bytes] | None = None,
     ) -> Result:
-        """Make these durable, in one piece (at most one frame's worth); with `begin` exactly one
-        envelope."""
-        self.refuse_if_full(len(envelopes))
+        """Make these durable, in one piece (at most one frame's worth), all of one caller; with
+        `begin` exactly one envelope."""
+        caller = envelopes[0].caller
+        self.refuse_if_full(caller, len(envelopes))
         loop = asyncio.get_running_loop()
         parcel = _Parcel(list(envelopes), loop.create_future(), begin, answer)
-        self._waiting.append(parcel)
+        line = self._lines.get(caller)
+        if line is None:
+            line = self._lines[caller] = _Line(deque())
+            self._turns.append(caller)
+        line.parcels.append(parcel)
+        line.count += len(envelopes)
         self._count += len(envelopes)
         if not self._scheduled and len(self._flushes) < self._in_flight:
             self._scheduled = True
@@ -118,7 +149,7 @@ class Bundler:
 
     async def close(self) -> None:
         """Wait for what is in flight; what still waits is flushed too."""
-        while self._flushes or self._waiting:
+        while self._flushes or self._count:
             if self._flushes:
                 await asyncio.wait(self._flushes)
             else:
@@ -126,17 +157,36 @@ class Bundler:
 
     def _start(self) -> None:
         self._scheduled = False
-        while self._waiting and len(self._flushes) < self._in_flight:
-            parcels: list[_Parcel] = []
-            room = self._flush_items
-            while self._waiting and (not parcels or len(self._waiting[0].envelopes) <= room):
-                parcel = self._waiting.popleft()
-                room -= len(parcel.envelopes)
-                parcels.append(parcel)
-            self._count -= sum(len(parcel.envelopes) for parcel in parcels)
-            task = asyncio.create_task(self._flush(parcels))
+        while self._count and len(self._flushes) < self._in_flight:
+            task = asyncio.create_task(self._flush(self._next()))
             self._flushes.add(task)
             task.add_done_callback(self._flushed)
+
+    def _next(self) -> list[_Parcel]:
+        """What the next flush takes: in turns, until its room is used up or nobody waits."""
+        parcels: list[_Parcel] = []
+        room = self._flush_items
+        while self._turns:
+            caller = self._turns[0]
+            line = self._lines[caller]
+            if not line.in_turn:
+                line.in_turn = True
+                line.credit += QUANTUM
+            while line.parcels and (size := len(line.parcels[0].envelopes)) <= line.credit:
+                if parcels and size > room:
+                    return parcels
+                parcels.append(line.parcels.popleft())
+                room -= size
+                line.credit -= size
+                line.count -= size
+                self._count -= size
+            line.in_turn = False
+            self._turns.popleft()
+            if line.parcels:
+                self._turns.append(caller)
+            else:
+                del self._lines[caller]
+        return parcels
 
     def _flushed(self, task: asyncio.Task[None]) -> None:
         self._flushes.discard(task)
@@ -154,7 +204,7 @@ class Bundler:
             # What has no key and is durable is accepted: a 503 would make its caller send it twice.
             for parcel in parcels:
                 if parcel.durable and parcel.begin is None and not parcel.future.done():
-                    parcel.future.set_result(Result("fresh", parcel.envelopes[0].id))
+                    self._promise(parcel)
             await self._give_up(parcels, _problem(error))
         except BaseException as error:
             # cancelled, or a fault of ours: nobody may wait for ever
@@ -169,7 +219,12 @@ class Bundler:
         else:
             for parcel in live:
                 if not parcel.future.done():
-                    parcel.future.set_result(Result("fresh", parcel.envelopes[0].id))
+                    self._promise(parcel)
+
+    def _promise(self, parcel: _Parcel) -> None:
+        for envelope in parcel.envelopes:
+            self._metrics.accepted_total.labels(envelope.category).inc()
+        parcel.future.set_result(Result("fresh", parcel.envelopes[0].id))
 
     async def _begun(self, parcels: list[_Parcel]) -> list[_Parcel]:
         """The parcels that go on; the others are answered."""
@@ -182,7 +237,10 @@ class Bundler:
             match begun.verdict:
                 case "new" | "retry":
                     if begun.id != parcel.envelopes[0].id:
-                        parcel.envelopes[0] = replace(parcel.envelopes[0], id=begun.id)
+                        one = parcel.envelopes[0]
+                        # A plan is kept in order by its own id.
+                        order = begun.id if one.order_key == one.id else one.order_key
+                        parcel.envelopes[0] = replace(one, id=begun.id, order_key=order)
                     continue
                 case "done":
                     result = Result("done", begun.id, begun.answer)

@@ -4,6 +4,7 @@ are."""
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from aiohttp import web
 
@@ -15,6 +16,8 @@ from msgcenter.api.views import (
     KindView,
 )
 from msgcenter.api.web import Call, Route, shown
+from msgcenter.matrix import resend, sends
+from protocols.payload import Media
 
 _UNSEEN = ChannelHealth("elsewhere")
 _STOPPED = ChannelHealth("stopped")
@@ -48,9 +51,27 @@ def channel_views(deps: Deps) -> list[ChannelView]:
                 health=now.state,
                 detail=now.detail or None,
                 links_up=now.links_up,
+                differs=_differs(deps.specs.get(channel.kind), deps.spec_of(name)),
             )
         )
     return out
+
+
+def _differs(kind: Spec | None, own: Spec | None) -> dict[str, Any] | None:
+    """What a channel can do otherwise than its kind; None = nothing."""
+    if kind is None or own is None or own is kind:
+        return None
+    told: dict[str, Any] = {"title": own.title} if own.title != kind.title else {}
+    if own.receipts != kind.receipts:
+        told["receipts"] = sorted(own.receipts)
+    for name in ("recall", "idempotent", "resolves"):
+        if getattr(own, name) != getattr(kind, name):
+            told[name] = getattr(own, name)
+    if resend(own) != resend(kind):
+        told["resend"] = resend(own)
+    if own.limits != kind.limits:
+        told["limits"] = dict(own.limits)
+    return told or None
 
 
 def _kind(kind: str, spec: Spec, channels: list[ChannelView]) -> KindView:
@@ -59,12 +80,18 @@ def _kind(kind: str, spec: Spec, channels: list[ChannelView]) -> KindView:
         title=spec.title,
         schemes=sorted(spec.schemes),
         payloads=sorted(payload.__name__ for payload in spec.payloads),
+        sends=sends(spec),
+        media=Media in spec.payloads,
         receipts=sorted(spec.receipts),
+        read="read" in spec.receipts,
         receives=spec.receives,
         recall=spec.recall,
         needs_account=spec.needs_account,
         groups=sorted(spec.groups),
         idempotent=spec.idempotent,
+        resolves=spec.resolves,
+        resend=resend(spec),
+        max_batch=spec.max_batch,
         limits=dict(spec.limits),
         channels=channels,
     )

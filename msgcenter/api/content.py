@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Annotated, Any, Literal, TypeAlias
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from msgcenter.api.body import Body, wrong
-from protocols.payload import Card, Link, Markdown, Media, MediaKind, MiniProgram, Native, Payload
+from protocols.payload import (
+    Card,
+    Link,
+    Markdown,
+    Media,
+    MediaKind,
+    MiniProgram,
+    Native,
+    Payload,
+    Template,
+)
 from protocols.payload import Text as PlainText
 
 MAX_TEXT_OCTETS = 64 * 1024
 MAX_NATIVE_OCTETS = 32 * 1024
 """Enough for any far end's card; what is larger is a file."""
 MAX_NATIVE_DEPTH = 20
+MAX_LINKS = 5
+_NOT_IN_A_TARGET = re.compile(r"[\x00-\x20\x7f\\]")
 
 
 def _octets(value: object) -> object:
@@ -54,6 +67,19 @@ LongText = Annotated[str, BeforeValidator(_octets), Field(min_length=1)]
 Title = Annotated[str, Field(min_length=1, max_length=256)]
 Words = Annotated[str, Field(max_length=2048)]
 Url = Annotated[str, Field(min_length=1, max_length=2048), AfterValidator(_web)]
+
+
+def _target(value: str) -> str:
+    if _NOT_IN_A_TARGET.search(value) or not value.isascii():
+        raise wrong(
+            "invalid", why="it holds blanks, backslashes or letters that are to be %-encoded"
+        )
+    return _web(value)
+
+
+LinkName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,19}$")]
+Target = Annotated[str, Field(min_length=1, max_length=2048), AfterValidator(_target)]
+Links = Annotated[dict[LinkName, Target], Field(min_length=1, max_length=MAX_LINKS)]
 MediaId = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_media_id)]
 
 
@@ -63,6 +89,12 @@ class TextContent(Body):
     type: Literal["text"]
     text: LongText = Field(
         description="at most 64 KB in UTF-8; a long text goes out in as many parts as needed"
+    )
+
+    links: Links | None = Field(
+        None,
+        description="name -> http or https URL; `{name}` in the text becomes a short link that is counted and expires",
+        examples=[{"offer": "https://wap.10086.cn/offers/8"}],
     )
 
     def payload(self) -> PlainText:
@@ -174,6 +206,41 @@ class NativeContent(Body):
         return Native(self.kind, body)
 
 
+MAX_VARIABLES_OCTETS = 16 * 1024
+
+
+def _variables(value: dict[str, Any]) -> dict[str, Any]:
+    try:
+        size = len(json.dumps(value, ensure_ascii=False, allow_nan=False).encode())
+    except (UnicodeEncodeError, RecursionError, ValueError) as error:
+        raise wrong("invalid", why="it cannot be written as JSON in UTF-8") from error
+    if size > MAX_VARIABLES_OCTETS:
+        raise wrong("too_long", limit=f"{MAX_VARIABLES_OCTETS} octets")
+    return value
+
+
+class TemplateContent(Body):
+    """Words that operators keep in `templates/`, in the version valid when the message is sent."""
+
+    type: Literal["template"]
+    template: Annotated[
+        str,
+        Field(
+            pattern=r"^[a-z0-9][a-z0-9_-]{0,63}(@[1-9][0-9]{0,5})?$",
+            description="name; with @ and a number for this very version",
+            examples=["bill-due", "bill-due@2"],
+        ),
+    ]
+    variables: Annotated[dict[str, Any], AfterValidator(_variables)] = Field(
+        default_factory=dict, description="by name, each of the type that the template declares"
+    )
+
+    def payload(self) -> Template:
+        name, _, version = self.template.partition("@")
+        variables = json.dumps(self.variables, ensure_ascii=False, separators=(",", ":"))
+        return Template(name, int(version or 0), variables)
+
+
 Content: TypeAlias = Annotated[
     TextContent
     | MarkdownContent
@@ -181,7 +248,8 @@ Content: TypeAlias = Annotated[
     | LinkContent
     | MiniProgramContent
     | CardContent
-    | NativeContent,
+    | NativeContent
+    | TemplateContent,
     Field(discriminator="type", description="what is said"),
 ]
 AnyContent: TypeAlias = (
@@ -192,6 +260,7 @@ AnyContent: TypeAlias = (
     | MiniProgramContent
     | CardContent
     | NativeContent
+    | TemplateContent
 )
 
 PAYLOADS: dict[str, type[Payload]] = {
@@ -202,6 +271,7 @@ PAYLOADS: dict[str, type[Payload]] = {
     "miniprogram": MiniProgram,
     "card": Card,
     "native": Native,
+    "template": Template,
 }
 """`type` of a content -> its payload."""
 

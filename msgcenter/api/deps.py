@@ -3,7 +3,7 @@ composition root."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -12,10 +12,14 @@ from msgcenter.adapter import Spec
 from msgcenter.bus import Bus, Queue
 from msgcenter.clock import Clock, IdFactory, Random
 from msgcenter.config import Config
+from msgcenter.customers.writes import CustomerWrites
 from msgcenter.directory import Directory
+from msgcenter.explain import Explain
 from msgcenter.hooks import Hooks
 from msgcenter.media import MediaStore
 from msgcenter.metrics import Metrics
+from msgcenter.outlet import Outlet, Parcel, to_bus
+from msgcenter.rollout import Rollout
 from msgcenter.state import State
 from msgcenter.store.store import Store
 
@@ -53,6 +57,11 @@ def _never() -> bool:
     return False
 
 
+def _anywhere(url: str) -> str | None:
+    del url
+    return ""
+
+
 def _no_queues() -> Sequence[Queue]:
     return ()
 
@@ -75,6 +84,8 @@ class Deps:
     metrics: Metrics
     specs: Mapping[str, Spec]
     directory: Directory
+    customers: CustomerWrites
+    explain: Explain
     pepper: bytes
     media: MediaStore
     env: str = "live"
@@ -85,4 +96,27 @@ class Deps:
     draining: Callable[[], bool] = _never
     queues: Callable[[], Sequence[Queue]] = _no_queues
     hooks: Hooks | None = None
+    abilities: Callable[[str], Spec | None] | None = None
+    """Channel name -> what it can do as it is configured; None = as its kind."""
+    outlet: Outlet | None = None
+    """Where what customers do becomes durable, the bus being there or not; None = straight on the bus."""
+    rollout: Rollout | None = None
+    """Who decides what is in force; None = whatever `live` holds is."""
+    reload: Callable[[], Awaitable[Mapping[str, Any]]] | None = None
+    """Look at the folder now; what that came to."""
+    refuses_url: Callable[[str], str | None] = _anywhere
+    """Why a subscription cannot lead there, "" = it can, None = no channel delivers to subscriptions."""
     log: Any = field(default_factory=lambda: log.get("api"))
+
+    async def tell(self, parcels: Sequence[Parcel]) -> None:
+        """Make these durable. Raises BusError, SpoolFull."""
+        outlet = self.outlet if self.outlet is not None else to_bus(self.bus)
+        await outlet(parcels)
+
+    def spec_of(self, channel: str) -> Spec | None:
+        """What a configured channel can do, None = there is none of this name."""
+        own = self.abilities(channel) if self.abilities is not None else None
+        if own is not None:
+            return own
+        configured = self.live.current.channels.get(channel)
+        return self.specs.get(configured.kind) if configured is not None else None

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
-from msgcenter.api.accept import DAY_MS, kind_of
+from msgcenter.api.accept import kind_of
 from msgcenter.api.problems import Fault, Problem
-from msgcenter.api.views import GroupView
+from msgcenter.api.views import AskedView, GroupView, SealView
 from msgcenter.api.web import Call, when
-from msgcenter.groups import CATEGORY, TIER, step
-from msgcenter.store import GroupRow, StoreError
+from msgcenter.dissolution import command_envelope
+from msgcenter.groups import CATEGORY, NOT_ACCEPTED, Event, step
+from msgcenter.store import GroupRow, MessageRow, Seal, StoreError
 from msgcenter.store.groups import Change
-from protocols.address import Address
-from protocols.envelope import Envelope
 from protocols.payload import Payload
-
-NOT_ACCEPTED = "not_accepted"
-"""Code of a group whose command the bus did not confirm: the caller was told so, and may ask again."""
 
 
 async def writable(call: Call, recipients: Sequence[str]) -> Mapping[str, GroupRow]:
@@ -28,6 +25,20 @@ async def writable(call: Call, recipients: Sequence[str]) -> Mapping[str, GroupR
         return {}
     rows = await call.api.groups.find(ids)
     return {one: row for one, row in rows.items() if may_write(call, row)}
+
+
+async def rooms_of(call: Call, replied: Iterable[MessageRow]) -> Mapping[str, GroupRow]:
+    """By message id, the group in which each of these was said, if there is one that the caller may write to."""
+    rooms: dict[str, GroupRow] = {}
+    for row in replied:
+        channel = call.terms.config.channels.get(row.channel)
+        if not row.chat or channel is None:
+            continue
+        home = channel.accounts_of or row.channel
+        group = await call.api.deps.store.group_of_chat(home, row.chat)
+        if group is not None and may_write(call, group):
+            rooms[row.id] = group
+    return rooms
 
 
 def may_write(call: Call, row: GroupRow) -> bool:
@@ -89,54 +100,45 @@ def asked_again(row: GroupRow, now: int) -> GroupRow:
     return row
 
 
-async def not_accepted(call: Call, group: str, now: int, command: str = "") -> None:
+async def not_accepted(call: Call, group: str, now: int, command: str) -> None:
     """The command may not be on the bus, and the caller is told so; should it be carried out all the same, the registry
     learns of it from its record."""
 
     def change(row: GroupRow) -> GroupRow:
         if row.command != command:
             return row
-        return step(row, "kept" if command else "refused", now, code=NOT_ACCEPTED)
+        event: Event = "refused" if row.state == "creating" else "kept"
+        return step(row, event, now, code=NOT_ACCEPTED)
 
     with suppress(StoreError):
         await call.api.deps.store.change_group(group, change)
 
 
 async def publish(
-    call: Call,
-    row: GroupRow,
-    message: str,
-    payload: Payload,
-    *,
-    not_before: int = 0,
-    reference: str = "",
+    call: Call, row: GroupRow, message: str, payload: Payload, *, reference: str = ""
 ) -> None:
-    """Make the command durable. Raises Problem."""
-    now = call.api.deps.clock.now_ms()
-    envelope = Envelope(
-        id=message,
-        caller=row.caller or call.caller,
-        to=Address("group", row.id),
-        category=CATEGORY,
-        tier=TIER,
-        payload=payload,
-        created_at=now,
-        person=f"group:{row.id}",
-        account=row.account,
-        channels=(kind_of(row, call.terms),),
-        order_key=row.id,
-        not_before=not_before,
-        expires_at=(not_before or now) + DAY_MS,
+    """Make a command durable. Raises Problem."""
+    envelope = command_envelope(
+        row,
+        call.terms.config,
+        message,
+        payload,
+        call.api.deps.clock.now_ms(),
+        caller=call.caller,
         reference=reference,
         trace=call.trace,
     )
     await call.api.bundler.submit([envelope])
 
 
+def who(call: Call) -> str:
+    """Caller and key, as the audit log names them."""
+    return f"{call.caller}/{call.identity.keyid}"
+
+
 async def audit(call: Call, what: str, group: str, detail: Mapping[str, object]) -> None:
     deps = call.api.deps
-    who = f"{call.caller}/{call.identity.keyid}"
-    await deps.store.audit(who, what, group, detail, deps.clock.now_ms())
+    await deps.store.audit(who(call), what, group, detail, deps.clock.now_ms())
 
 
 def group_view(row: GroupRow, message: str = "") -> GroupView:
@@ -155,10 +157,35 @@ def group_view(row: GroupRow, message: str = "") -> GroupView:
         imported=row.imported,
         caller=row.caller or None,
         undo_until=when(row.undo_until),
+        dissolve=_asked_view(row),
+        seal=SealView(**seal_fields(row.seal)) if row.seal else None,
         created_at=when(row.created_at),
         updated_at=when(row.updated_at),
         message=message or None,
     )
+
+
+def _asked_view(row: GroupRow) -> AskedView | None:
+    if row.asked is None:
+        return None
+    return AskedView(
+        asked_by=row.asked.by,
+        asked_at=when(row.asked.at),
+        reason=row.asked.reason or None,
+        needs="approval" if row.unapproved_since else None,
+        approved_by=row.asked.approved_by or None,
+    )
+
+
+def seal_fields(seal: Seal) -> dict[str, Any]:
+    """The members of a SealView."""
+    return {
+        "at": when(seal.at),
+        "messages": seal.messages,
+        "first_at": when(seal.first_at),
+        "last_at": when(seal.last_at),
+        "sha256": seal.sha256,
+    }
 
 
 def group_body(row: GroupRow, message: str = "") -> bytes:

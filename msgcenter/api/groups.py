@@ -1,9 +1,7 @@
-"""`/v1/groups`: make groups, change them, dissolve them with a time to undo it; each command travels as a message to the group,
-in order with everything that is sent there."""
+"""`/v1/groups`: make groups, list and change them; each command travels as a message to the group, in order with everything
+that is sent there. How they end is in `msgcenter.api.dissolve`."""
 
 from __future__ import annotations
-
-from dataclasses import replace
 
 from aiohttp import web
 
@@ -11,7 +9,6 @@ from msgcenter.api.accept import batch_item_id
 from msgcenter.api.grouping import (
     asked_again,
     audit,
-    change_group,
     channel_of,
     get_group,
     group_body,
@@ -22,16 +19,13 @@ from msgcenter.api.grouping import (
     publish,
 )
 from msgcenter.api.history import CURSOR, LIMIT
-from msgcenter.api.models import DissolveRequest, GroupChange, GroupRequest
+from msgcenter.api.models import GroupChange, GroupRequest
 from msgcenter.api.problems import Fault, Problem, refused
 from msgcenter.api.views import GroupsView, GroupView
 from msgcenter.api.web import Call, Param, Route, shown
-from msgcenter.groups import UNDONE, step
-from msgcenter.state import Suppression
 from msgcenter.store import GROUP_STATES, GroupFilter, GroupRow
-from protocols.payload import CreateGroup, DissolveGroup, UpdateGroup
+from protocols.payload import CreateGroup, UpdateGroup
 
-UNDONE_KEPT_S = 3 * 86400.0
 _FILTERS = ("kind", "channel", "account", "state", "chat")
 
 
@@ -48,10 +42,11 @@ async def create(call: Call) -> web.Response:
     members = tuple(dict.fromkeys(request.members))
     if faults:
         raise refused(faults)
-    call.api.refuse_under_pressure(1)
+    call.api.refuse_under_pressure(call.caller, 1)
     now = call.api.deps.clock.now_ms()
 
     async def work(group: str) -> tuple[int, bytes]:
+        message = batch_item_id(group, 0, f"group:{group}")
         row = GroupRow(
             id=group,
             caller=call.caller,
@@ -61,17 +56,17 @@ async def create(call: Call) -> web.Response:
             kind=kind,
             channel=channel_of(call, kind, account),
             account=account,
+            command=message,
             created_at=now,
             updated_at=now,
             since=now,
         )
         row = await call.api.deps.store.add_group(row, lambda kept: asked_again(kept, now))
         payload = CreateGroup(group, row.name, row.owner, row.members)
-        message = batch_item_id(group, 0, f"group:{group}")
         try:
             await publish(call, row, message, payload, reference=request.reference or "")
         except Problem:
-            await not_accepted(call, group, now)
+            await not_accepted(call, group, now, message)
             raise
         await audit(call, "group.create", group, {"kind": kind, "account": account})
         return 202, group_body(row, message)
@@ -138,82 +133,9 @@ async def change(call: Call) -> web.Response:
     return await call.once(request.model_dump_json(exclude_unset=True).encode(), work, prefix="cmd")
 
 
-async def dissolve(call: Call) -> web.Response:
-    """End a group, when the time to undo it is over. Idempotent: a group that is being or was dissolved is answered as it is."""
-    call.query()
-    request = await call.model(DissolveRequest)
-
-    async def work(command: str) -> tuple[int, bytes]:
-        row = await get_group(call)
-        need_ability(call, row, "dissolve")
-        if row.state == "dissolved":
-            return 200, group_body(row, row.command)
-        now = call.api.deps.clock.now_ms()
-        message = batch_item_id(command, 0, f"group:{row.id}")
-        until = now + round(request.undo_for * 1000)
-
-        def asked(kept: GroupRow) -> GroupRow:
-            after = step(kept, "dissolve", now)
-            if after.state == kept.state:
-                return kept
-            return replace(after, command=message, undo_until=until)
-
-        before, row = row, await change_group(call, row.id, asked)
-        if row.state != "dissolving":
-            raise Problem("group_state", id=row.id, state=row.state)
-        # Asked again, the same command is published again: its pipeline knows it, and a crash between the two is made good.
-        try:
-            await publish(
-                call,
-                row,
-                row.command,
-                DissolveGroup(row.id),
-                not_before=row.undo_until if row.undo_until > now else 0,
-                reference=request.reference or "",
-            )
-        except Problem:
-            if before.state != "dissolving":
-                await not_accepted(call, row.id, now, row.command)
-            raise
-        detail = {"reason": request.reason, "undo_for_s": request.undo_for, "message": row.command}
-        await audit(call, "group.dissolve", row.id, detail)
-        return 202, group_body(row, row.command)
-
-    canonical = request.model_dump_json(exclude_unset=True).encode()
-    return await call.once(canonical, work, prefix="cmd")
-
-
-async def undo(call: Call) -> web.Response:
-    """Take a dissolution back while there is time. Idempotent: an active group is answered as it is."""
-    call.query()
-
-    async def work(_: str) -> tuple[int, bytes]:
-        deps = call.api.deps
-        row = await get_group(call)
-        if row.state == "active":
-            return 200, group_body(row)
-        now = deps.clock.now_ms()
-        if row.state != "dissolving" or row.undo_until <= now:
-            raise Problem("undo_late", id=row.id)
-        left = (row.undo_until - now) / 1000
-        gate = Suppression(f"message:{row.command}", UNDONE, left + UNDONE_KEPT_S)
-        if row.command in (await deps.state.suppress([gate])).late:
-            raise Problem("undo_late", id=row.id)
-        command = row.command
-
-        def undone(kept: GroupRow) -> GroupRow:
-            return step(kept, "undo", now) if kept.command == command else kept
-
-        row = await change_group(call, row.id, undone)
-        await audit(call, "group.undo", row.id, {"message": command})
-        return 200, group_body(row)
-
-    return await call.once(b"", work)
-
-
 _TEXT = {"type": "string"}
-_READ = ("not_found", "store_unavailable")
-_WRITE = (
+READ_PROBLEMS = ("not_found", "store_unavailable")
+WRITE_PROBLEMS = (
     "validation_failed",
     "json_invalid",
     "json_duplicate_key",
@@ -226,7 +148,7 @@ _WRITE = (
     "state_unavailable",
     "store_unavailable",
 )
-_ONE = (*_WRITE, "not_found", "group_state", "group_unsupported")
+CHANGE_PROBLEMS = (*WRITE_PROBLEMS, "not_found", "group_state", "group_unsupported")
 
 ROUTES = (
     Route(
@@ -239,7 +161,7 @@ ROUTES = (
         scope="groups",
         body=GroupRequest,
         writes=True,
-        problems=_WRITE,
+        problems=WRITE_PROBLEMS,
     ),
     Route(
         "GET",
@@ -269,7 +191,7 @@ ROUTES = (
         "groups",
         {200: GroupView},
         scope="read",
-        problems=_READ,
+        problems=READ_PROBLEMS,
     ),
     Route(
         "PATCH",
@@ -281,30 +203,6 @@ ROUTES = (
         scope="groups",
         body=GroupChange,
         writes=True,
-        problems=_ONE,
-    ),
-    Route(
-        "POST",
-        "/v1/groups/{id}:dissolve",
-        dissolve,
-        "Dissolve a group, with time to undo it",
-        "groups",
-        {200: GroupView, 202: GroupView},
-        scope="groups",
-        body=DissolveRequest,
-        body_optional=True,
-        writes=True,
-        problems=_ONE,
-    ),
-    Route(
-        "POST",
-        "/v1/groups/{id}:undo",
-        undo,
-        "Take a dissolution back",
-        "groups",
-        {200: GroupView},
-        scope="groups",
-        writes=True,
-        problems=(*_READ, "undo_late", "state_unavailable"),
+        problems=CHANGE_PROBLEMS,
     ),
 )

@@ -5,47 +5,62 @@ from __future__ import annotations
 
 import asyncio
 import platform
+from collections.abc import Callable
 
 from aiohttp import web
 
-from msgcenter.api.deps import Deps
 from msgcenter.api.views import (
     CheckView,
     ReadyView,
     VersionView,
 )
 from msgcenter.api.web import Call, Param, Route, respond, shown
+from msgcenter.bus import Bus
+from msgcenter.clock import Clock
+from msgcenter.config import Config
 from msgcenter.metrics import CONTENT_TYPE
-from msgcenter.state import StateError
+from msgcenter.state import State, StateError
 from msgcenter.store import StoreError
+from msgcenter.store.store import Store
 
 CHECK_S = 1.0
 BELIEVED_S = 1.0
-VERBOSE = Param("verbose", "list every check", {"type": "string", "enum": ["", "1", "true"]})
+VERBOSE = Param("verbose", "list every check", {"type": "string"})
 
 
 class Readiness:
     """The checks, asked at most once a second however many ask."""
 
-    def __init__(self, deps: Deps) -> None:
-        self._deps = deps
+    def __init__(
+        self, bus: Bus, state: State, store: Store, clock: Clock, draining: Callable[[], bool]
+    ) -> None:
+        self._bus = bus
+        self._parts: dict[str, State | Store] = {"state": state, "store": store}
+        self._clock = clock
+        self._draining = draining
         self._lock = asyncio.Lock()
         self._at = float("-inf")
         self._checks: list[CheckView] = []
 
     async def checks(self) -> list[CheckView]:
         async with self._lock:
-            now = self._deps.clock.monotonic()
+            now = self._clock.monotonic()
             if now - self._at >= BELIEVED_S:
                 self._checks = await self._ask()
                 self._at = now
         # leaving is known at once
-        draining = self._deps.draining()
+        draining = self._draining()
         detail = "shutting down" if draining else None
         return [*self._checks, CheckView(name="accepting", ok=not draining, detail=detail)]
 
+    async def view(self, verbose: bool) -> ReadyView:
+        """What /readyz shows: what fails, or with `verbose` every check."""
+        checks = await self.checks()
+        shown_checks = [check for check in checks if verbose or not check.ok]
+        return ReadyView(ready=all(check.ok for check in checks), checks=shown_checks)
+
     async def _ask(self) -> list[CheckView]:
-        bus = self._deps.bus.healthy()
+        bus = self._bus.healthy()
         return [
             CheckView(name="bus", ok=not bus, detail=bus or None),
             await self._ping("state"),
@@ -53,10 +68,9 @@ class Readiness:
         ]
 
     async def _ping(self, name: str) -> CheckView:
-        part = self._deps.state if name == "state" else self._deps.store
         try:
             async with asyncio.timeout(CHECK_S):
-                await part.ping()
+                await self._parts[name].ping()
         except (StateError, StoreError) as error:
             return CheckView(name=name, ok=False, detail=str(error) or type(error).__name__)
         except TimeoutError:
@@ -71,11 +85,8 @@ async def live(call: Call) -> web.Response:
 
 async def ready(call: Call) -> web.Response:
     """200 when this process can do its work, else 503."""
-    checks = await call.api.readiness.checks()
-    good = all(check.ok for check in checks)
-    verbose = "verbose" in call.request.query
-    shown_checks = [check for check in checks if verbose or not check.ok]
-    return shown(ReadyView(ready=good, checks=shown_checks), 200 if good else 503)
+    view = await call.api.readiness.view("verbose" in call.request.query)
+    return shown(view, 200 if view.ready else 503)
 
 
 async def metrics(call: Call) -> web.Response:
@@ -87,14 +98,15 @@ async def metrics(call: Call) -> web.Response:
 async def version(call: Call) -> web.Response:
     """What runs here."""
     deps = call.api.deps
-    config = deps.live.current
-    return shown(
-        VersionView(
-            version=deps.version,
-            python=platform.python_version(),
-            config_hash=config.hash,
-            config_generation=config.generation,
-        )
+    return shown(version_view(deps.version, deps.live.current))
+
+
+def version_view(number: str, config: Config) -> VersionView:
+    return VersionView(
+        version=number,
+        python=platform.python_version(),
+        config_hash=config.hash,
+        config_generation=config.generation,
     )
 
 

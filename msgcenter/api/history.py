@@ -3,11 +3,12 @@ what they have in common."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aiohttp import web
 
+from msgcenter.api.plan_views import plan_view
 from msgcenter.api.problems import Fault, Problem, refused
 from msgcenter.api.recipient import read_recipient
 from msgcenter.api.views import (
@@ -16,13 +17,17 @@ from msgcenter.api.views import (
     MessagesView,
     MessageView,
     PartView,
+    SourceView,
     TraceView,
 )
 from msgcenter.api.waits import MOST_S
 from msgcenter.api.web import Call, Param, Route, shown, when
+from msgcenter.plans import PlanCell
+from msgcenter.settle import OWN_COPY, SECOND_SOURCE
 from msgcenter.state import Snapshot, StateError
-from msgcenter.status import Meta, derive, reason
+from msgcenter.status import PLAN, Meta, derive, reason
 from msgcenter.store import MessageFilter, MessageRow, RecordRow, StoreError, Traced
+from msgcenter.store.rows import RECALLED
 
 MESSAGE_PROBLEMS = ("not_found", "state_unavailable", "store_unavailable")
 _TEXT = {"type": "string"}
@@ -42,7 +47,12 @@ async def one(call: Call) -> web.Response:
     if wait and snapshot.exists and not call.api.final(snapshot):
         await call.api.waits.final(call.id, wait)
         snapshot, meta, traced = await _find(call, call.id)
-    return shown(_view(call, call.id, snapshot, meta, traced))
+    view = _view(call, call.id, snapshot, meta, traced)
+    if meta is not None and meta.kind == PLAN:
+        [(version, value)] = await call.api.deps.state.plans([call.id])
+        if version:
+            view = view.model_copy(update={"plan": plan_view(PlanCell.unpack(value))})
+    return shown(view)
 
 
 async def many(call: Call) -> web.Response:
@@ -59,8 +69,8 @@ async def many(call: Call) -> web.Response:
         fields["person"] = f"customer:{given['customer'].removeprefix('customer:')}"
     if "direction" in given:
         fields["direction"] = given["direction"]
-        if given["direction"] not in ("in", "out"):
-            known = {"known": "in, out"}
+        if given["direction"] not in ("in", "out", "staff"):
+            known = {"known": "in, out, staff"}
             faults.append(Fault("direction", "not_one_of", given["direction"], known))
     if faults:
         raise refused(faults)
@@ -131,7 +141,7 @@ def _view(
             "to": fields.get("to") or meta.to or None,
             "account": fields.get("account") or meta.account or None,
             "category": meta.category,
-            "channels": list(meta.channels) or None,
+            "channels": [kind for kind in meta.channels if kind != PLAN] or None,
             "campaign": meta.campaign or None,
             "reference": meta.reference or None,
             "created_at": when(meta.created_at),
@@ -140,6 +150,8 @@ def _view(
         }
     channels = {(r.step, r.attempt): r.channel for r in records if r.channel and not r.receipt}
     fields["deliveries"] = _deliveries(snapshot, channels)
+    fields["sources"] = _sources(records)
+    fields["recalled_at"] = next((when(r.at) for r in records if r.code == RECALLED), None)
     fields["trace"] = [_trace(record) for record in records] or None
     return MessageView(id=message_id, **fields)
 
@@ -158,6 +170,8 @@ def _row_fields(row: MessageRow) -> dict[str, Any]:
         "campaign": row.campaign or None,
         "reference": row.reference or None,
         "reply_to": row.reply_to or None,
+        "chat": row.chat or None,
+        "mentions": list(row.mentions) or None,
         "created_at": when(row.created_at),
         "updated_at": when(row.updated_at),
         "content": dict(row.content) or None,
@@ -184,6 +198,17 @@ def _deliveries(
         for (step, attempt), parts in sorted(snapshot.deliveries.items())
     ]
     return out or None
+
+
+def _sources(records: Sequence[RecordRow]) -> list[SourceView] | None:
+    """Who read the message, in the order in which they told of it."""
+    return [
+        SourceView(channel=record.channel, remote_id=remote_id, at=when(record.at))
+        for record in records
+        if (record.pipeline == "inbound" and record.kind == "routed" and not record.receipt)
+        or record.code in (SECOND_SOURCE, OWN_COPY)
+        for remote_id in record.remote_ids
+    ] or None
 
 
 def _trace(record: RecordRow) -> TraceView:
@@ -245,7 +270,11 @@ ROUTES = (
             Param("address", "the other side: recipient or sender", _TEXT),
             Param("customer", "customer id", _TEXT),
             Param("account", "our account", _TEXT),
-            Param("direction", "out or in", {"type": "string", "enum": ["out", "in"]}),
+            Param(
+                "direction",
+                "out, in, or staff: typed by the account's own human",
+                {"type": "string", "enum": ["out", "in", "staff"]},
+            ),
             Param("channel", "channel name", _TEXT),
             Param("category", "category", _TEXT),
             Param("campaign", "campaign", _TEXT),

@@ -10,6 +10,7 @@ from typing import BinaryIO
 from urllib.parse import quote
 
 from aiohttp import BodyPartReader, ClientPayloadError, hdrs, web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from msgcenter.api.models import LinkRequest
 from msgcenter.api.problems import Fault, Problem, refused
@@ -19,6 +20,7 @@ from msgcenter.media import MediaError
 from msgcenter.media.links import LONGEST_S
 from msgcenter.store import MediaRow
 
+MOST_NAME = 200
 PIECE = 256 << 10
 LINK_S = 600
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
@@ -29,7 +31,7 @@ _NAME_CHARACTERS = "!#$&+-.^_`|~"
 NAME = Param(
     "name",
     "the file's name, when it is the body itself (else the part's own is taken)",
-    {"type": "string", "maxLength": 200},
+    {"type": "string", "maxLength": MOST_NAME},
 )
 _LINK_PARAMS = (
     Param("exp", "when the link ends, Unix seconds", {"type": "string"}),
@@ -45,6 +47,8 @@ async def upload(call: Call) -> web.Response:
     """Keep a file. The same content again gives the same id. The body is the file itself, or
     multipart/form-data whose first part with a file name is taken."""
     given = call.query("name").get("name", "")
+    if len(given) > MOST_NAME:
+        raise refused([Fault("name", "too_long", given, {"limit": MOST_NAME})])
     request = call.request
     if encoding := request.headers.get(hdrs.CONTENT_ENCODING, ""):
         raise Problem("content_encoding", value=encoding[:40])
@@ -79,6 +83,8 @@ async def _file_part(request: web.Request) -> BodyPartReader:
                 return part
     except ValueError as error:
         raise Problem("media_malformed", why=str(error)[:120]) from error
+    except HttpProcessingError as error:
+        raise Problem("media_malformed", why="the head of a part cannot be read") from error
     raise Problem("media_malformed", why="no part has a file name")
 
 
@@ -90,6 +96,8 @@ async def _part_chunks(part: BodyPartReader) -> AsyncIterator[bytes]:
             raise ValueError("the part has no end")
     except (ClientPayloadError, ConnectionError) as error:
         raise Problem("media_malformed", why="the upload ended early") from error
+    except HttpProcessingError as error:
+        raise Problem("media_malformed", why="the head of a part cannot be read") from error
     except ValueError as error:
         raise Problem("media_malformed", why=str(error)[:120]) from error
 
@@ -268,7 +276,7 @@ ROUTES = (
         {200: None, 206: None, 304: None},
         scope="read",
         problems=_READ_PROBLEMS,
-        media="application/octet-stream",
+        media="*/*",
     ),
     Route(
         "POST",
@@ -291,6 +299,6 @@ ROUTES = (
         {200: None, 206: None, 304: None},
         params=_LINK_PARAMS,
         problems=(*_READ_PROBLEMS, "link_invalid", "link_expired"),
-        media="application/octet-stream",
+        media="*/*",
     ),
 )

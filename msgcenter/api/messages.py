@@ -1,4 +1,7 @@
-"""`/v1/messages`: send one, send up to 1,000, cancel; what is answered 202 is durable."""
+"""`/v1/messages`: send one, send up to 1,000, cancel; what is answered 202 is durable.
+
+Long because single, batch and cancel share what is published, stored and answered.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,12 @@ from aiohttp import web
 
 from msgcenter.api.accept import Refused
 from msgcenter.api.content import files_of
-from msgcenter.api.grouping import writable
+from msgcenter.api.grouping import rooms_of, writable
 from msgcenter.api.history import MESSAGE_PROBLEMS, owned
 from msgcenter.api.models import BatchRequest, MessageRequest
+from msgcenter.api.planning import contents_of
 from msgcenter.api.problems import Fault, Problem, refused
+from msgcenter.api.short_links import keep_links, shorten
 from msgcenter.api.strict import Invalid, read_item, read_json, read_model
 from msgcenter.api.views import (
     AcceptedView,
@@ -24,9 +29,12 @@ from msgcenter.api.waits import MOST_S
 from msgcenter.api.web import Call, Param, Route, pack_answer, replayed, respond, when
 from msgcenter.bus import Queue
 from msgcenter.bus.topology import SUBMIT, place
-from msgcenter.state import Suppression
-from msgcenter.status import derive
-from msgcenter.store import MediaRow, MessageRow, Traced
+from msgcenter.customers import Person
+from msgcenter.customers.lookup import CUSTOMER
+from msgcenter.plans import news
+from msgcenter.state import Snapshot, Suppression
+from msgcenter.status import PLAN, Meta, derive, plan_over
+from msgcenter.store import MediaRow, MessageRow, ShortLinkRow, Traced
 from protocols.envelope import Envelope
 
 CANCELLED = "cancelled"
@@ -51,6 +59,8 @@ WRITE_PROBLEMS = (
     "content_encoding",
     "category_not_granted",
     "quota_exceeded",
+    "batch_over_quota",
+    "caller_overloaded",
     "overloaded",
     "bus_unavailable",
     "state_unavailable",
@@ -61,6 +71,7 @@ WRITE_PROBLEMS = (
 async def send(call: Call) -> web.Response:
     """Accept one message."""
     api, terms = call.api, call.terms
+    call.refuse_if_dry()
     wait = 0.0
     if call.request.query_string:
         call.query("wait")
@@ -70,42 +81,69 @@ async def send(call: Call) -> web.Response:
         request = read_model(MessageRequest, raw)
     except Invalid as invalid:
         raise refused(api.acceptor.also_wrong(invalid, terms)) from invalid
-    replies = await _replies(call, [request]) if request.reply_to else None
-    files = await _files(call, [request])
-    groups = await writable(call, [request.to or ""])
-    try:
-        envelope = api.acceptor.envelope(
-            request, terms, trace=call.trace, replies=replies, files=files, groups=groups
-        )
-    except Refused as no:
-        raise refused(no.faults) from no
+    links: list[ShortLinkRow] = []
+    envelope = await envelope_of(call, request, links)
     key = call.idempotency_key()
     begin = None
     if key:
         canonical = request.model_dump_json(by_alias=True, exclude_unset=True).encode()
         begin = call.begin(key, canonical, envelope.id)
-    api.refuse_under_pressure(1)
-    await api.quotas.take(call.caller, terms.caller, 1)
-    result = await api.bundler.submit([envelope], begin=begin, answer=_stored_answer)
-    if result.verdict == "done":
-        return replayed(result.answer)
+    if links:
+        await keep_links(call, [(envelope, links)])
+    async with call.spend(1) as unused:
+        result = await api.bundler.submit([envelope], begin=begin, answer=stored_answer)
+        if links and result.id != envelope.id and result.verdict == "fresh":
+            await api.deps.store.move_links(envelope.id, result.id)
+        if result.verdict == "done":
+            unused(1)
+            return replayed(result.answer)
     status = "accepted"
     if wait:
         await api.waits.final(result.id, wait)
         status = derive((await api.deps.state.get_many([result.id]))[0])
     headers = {"Location": f"/v1/messages/{result.id}"}
-    return respond(202, _accepted_body(envelope, result.id, status), headers)
+    return respond(202, accepted_body(envelope, result.id, status), headers)
+
+
+async def envelope_of(
+    call: Call, request: MessageRequest, links: list[ShortLinkRow] | None = None
+) -> Envelope:
+    """The message that a request asks for; `links` gets its short links, which are still to be kept (a dry run keeps none).
+    Raises Problem with everything that is wrong with it."""
+    replies = await _replies(call, [request]) if request.reply_to else None
+    files = await files_named(call, [request])
+    groups = await writable(call, [request.to or ""])
+    rooms = await rooms_of(call, replies.values()) if replies else None
+    people = await customers_named(call, [request.to or ""])
+    try:
+        said, made = shorten(call, request)
+        if links is not None:
+            links += made
+        return call.api.acceptor.envelope(
+            said,
+            call.terms,
+            trace=call.trace,
+            replies=replies,
+            files=files,
+            groups=groups,
+            rooms=rooms,
+            people=people,
+            key=call.identity.keyid,
+        )
+    except Refused as no:
+        raise refused(no.faults) from no
 
 
 async def send_batch(call: Call) -> web.Response:
     """Accept up to 1,000 messages; each item has its own result."""
+    call.refuse_if_dry()
     call.query()
     raw = await call.body()
     items = _items(raw)
     canonical = b""
     if call.idempotency_key():
         canonical = json.dumps(read_json(raw), sort_keys=True, separators=(",", ":")).encode()
-    call.api.refuse_under_pressure(len(items))
+    call.api.refuse_under_pressure(call.caller, len(items))
 
     async def work(batch_id: str) -> tuple[int, bytes]:
         return 202, await _batch(call, items, batch_id if canonical else "")
@@ -114,7 +152,7 @@ async def send_batch(call: Call) -> web.Response:
 
 
 async def cancel(call: Call) -> web.Response:
-    """Stop a message that has not left yet."""
+    """Stop a message that has not left yet; of a plan what has not left, and the plan."""
     call.query()
 
     async def work(_: str) -> tuple[int, bytes]:
@@ -126,7 +164,7 @@ async def cancel(call: Call) -> web.Response:
 # -- one ----------------------------------------------------------------------------------------
 
 
-def _accepted_body(envelope: Envelope, message_id: str, status: str) -> bytes:
+def accepted_body(envelope: Envelope, message_id: str, status: str) -> bytes:
     """AcceptedView, written by hand: this is the one answer whose cost counts."""
     parts = [
         f'{{"id":"{message_id}","status":"{status}"',
@@ -139,11 +177,11 @@ def _accepted_body(envelope: Envelope, message_id: str, status: str) -> bytes:
     return (",".join(parts) + "}").encode()
 
 
-def _stored_answer(envelope: Envelope) -> bytes:
-    return pack_answer(202, _accepted_body(envelope, envelope.id, "accepted"))
+def stored_answer(envelope: Envelope) -> bytes:
+    return pack_answer(202, accepted_body(envelope, envelope.id, "accepted"))
 
 
-async def _archived(call: Call, message_id: str) -> Traced | None:
+async def archived(call: Call, message_id: str) -> Traced | None:
     """The message from the Store; one that State has heard of may be on its way there (its event can be quicker)."""
     deps = call.api.deps
     traced = await deps.store.message(message_id)
@@ -156,23 +194,38 @@ async def _archived(call: Call, message_id: str) -> Traced | None:
 
 
 async def _replies(call: Call, requests: Iterable[MessageRequest]) -> dict[str, MessageRow]:
-    """The inbound messages that are replied to, those of other callers left out."""
+    """What is replied to: inbound messages, those that staff typed too; those of other callers left out."""
     wanted = dict.fromkeys(request.reply_to for request in requests if request.reply_to)
     rows: dict[str, MessageRow] = {}
     for message_id in wanted:
-        traced = await _archived(call, message_id)
+        traced = await archived(call, message_id)
         if (
             traced is not None
-            and traced.message.direction == "in"
+            and traced.message.direction in ("in", "staff")
             and (traced.message.caller == call.caller or call.sees_all)
         ):
             rows[message_id] = traced.message
     return rows
 
 
-async def _files(call: Call, requests: Iterable[MessageRequest]) -> dict[str, MediaRow] | None:
+async def customers_named(call: Call, recipients: Iterable[str]) -> Mapping[str, Person]:
+    """By id, the customers among these recipients."""
+    wanted = [to for to in recipients if to.startswith(CUSTOMER)]
+    if not wanted:
+        return {}
+    deps = call.api.deps
+    found = await deps.customers.lookup.many(wanted, deps.clock.now_ms())
+    return {to.removeprefix(CUSTOMER): person for to, person in found.items()}
+
+
+async def files_named(call: Call, requests: Iterable[MessageRequest]) -> dict[str, MediaRow] | None:
     """The files these requests name, as far as the caller may use them; None when they name none."""
-    named = [media for request in requests for media, _ in files_of(request.content).values()]
+    named = [
+        media
+        for request in requests
+        for _, content in contents_of(request)
+        for media, _ in files_of(content).values()
+    ]
     if not named:
         return None
     return await call.api.deps.media.visible(named, call.caller, all_=call.sees_all)
@@ -206,11 +259,16 @@ async def _batch(call: Call, items: Sequence[MessageRequest | Invalid], batch_id
     replies: Mapping[str, MessageRow] = {}
     if any(isinstance(item, MessageRequest) and item.reply_to for item in items):
         replies = await _replies(call, [i for i in items if isinstance(i, MessageRequest)])
-    files = await _files(call, [item for item in items if isinstance(item, MessageRequest)])
+    files = await files_named(call, [item for item in items if isinstance(item, MessageRequest)])
     groups = await writable(call, [i.to or "" for i in items if isinstance(i, MessageRequest)])
+    rooms = await rooms_of(call, replies.values())
+    people = await customers_named(
+        call, [i.to or "" for i in items if isinstance(i, MessageRequest)]
+    )
     results: list[bytes] = [b""] * len(items)
     envelopes: dict[int, Envelope] = {}
     make = api.acceptor.envelope
+    links: list[tuple[Envelope, list[ShortLinkRow]]] = []
     for index, item in enumerate(items):
         if index % CHUNK == CHUNK - 1:
             await asyncio.sleep(0)  # others want the loop too
@@ -218,20 +276,28 @@ async def _batch(call: Call, items: Sequence[MessageRequest | Invalid], batch_id
             if isinstance(item, Invalid):
                 raise Refused(api.acceptor.also_wrong(item, terms, replies))
             batch = (batch_id, index) if batch_id else None
+            said, short = shorten(call, item)
             envelopes[index] = make(
-                item,
+                said,
                 terms,
                 trace=trace,
                 replies=replies,
                 files=files,
                 groups=groups,
+                rooms=rooms,
+                people=people,
                 batch=batch,
+                key=call.identity.keyid,
             )
+            if short:
+                links.append((envelopes[index], short))
         except Refused as no:
             results[index] = _refused_item(call, index, no.faults, item)
-    if envelopes:
-        await api.quotas.take(call.caller, terms.caller, len(envelopes))
-    failed = await _publish(call, envelopes)
+    async with call.spend(len(envelopes)) as unused:
+        if links:
+            await keep_links(call, links)
+        failed = await _publish(call, envelopes)
+        unused(len(failed))
     if failed and (batch_id or len(failed) == len(envelopes)):
         raise next(iter(failed.values()))
     for index, envelope in envelopes.items():
@@ -308,6 +374,8 @@ async def _cancel(call: Call, message_id: str) -> bytes:
     deps = call.api.deps
     snapshot, meta = await owned(call, message_id)
     status = derive(snapshot)
+    if meta.kind == PLAN:
+        return await _cancel_plan(call, message_id, snapshot, meta)
     if status != CANCELLED:
         if call.api.final(snapshot):
             if any(snapshot.deliveries.values()):
@@ -321,6 +389,26 @@ async def _cancel(call: Call, message_id: str) -> bytes:
         # a held message need not wait for its time to learn of it
         await deps.store.retime_due([message_id], deps.clock.now_ms())
         status = CANCELLED
+    return json.dumps({"id": message_id, "status": status}).encode()
+
+
+async def _cancel_plan(call: Call, message_id: str, snapshot: Snapshot, meta: Meta) -> bytes:
+    """First nothing leaves any more, then its plan hears of it; what has left already is not too late for the rest."""
+    deps = call.api.deps
+    status = derive(snapshot)
+    if plan_over(snapshot):
+        if not snapshot.view.endswith(CANCELLED):
+            raise Problem("already_final", id=message_id, status=status)
+        return json.dumps({"id": message_id, "status": status}).encode()
+    now = deps.clock.now_ms()
+    left = max(0, meta.expires_at - now) / 1000
+    gate = Suppression(f"message:{message_id}", CANCELLED, left + CANCEL_KEPT_S)
+    await deps.state.suppress([gate])
+    told = news(message_id, "cancel", caller=meta.caller, at=now, trace=call.trace)
+    await call.api.bundler.submit([told])
+    await deps.store.retime_due([message_id], now)
+    snapshot = (await deps.state.get_many([message_id]))[0]
+    status = derive(snapshot) if any(snapshot.deliveries.values()) else CANCELLED
     return json.dumps({"id": message_id, "status": status}).encode()
 
 
@@ -359,6 +447,6 @@ ROUTES = (
         {200: AcceptedView},
         scope="send",
         writes=True,
-        problems=(*MESSAGE_PROBLEMS, "too_late", "already_final"),
+        problems=(*MESSAGE_PROBLEMS, "too_late", "already_final", "bus_unavailable"),
     ),
 )

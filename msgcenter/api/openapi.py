@@ -4,6 +4,7 @@ table, and the pages that show it."""
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
@@ -20,10 +21,18 @@ from msgcenter.api.views import (
 )
 from msgcenter.api.web import Call, Route
 
+_PARAMETER = re.compile(r"\{(\w+)\}")
 _REF = "#/components/schemas/{model}"
 _ALWAYS = ("internal",)
 _FILE = {"type": "string", "format": "binary"}
-_KEYED = ("key_missing", "key_invalid", "caller_disabled", "scope_missing", "store_unavailable")
+_KEYED = (
+    *("key_missing", "key_invalid", "signature_invalid", "signature_replayed"),
+    *("caller_disabled", "scope_missing", "store_unavailable"),
+)
+_BODIED = (
+    *("validation_failed", "json_invalid", "json_duplicate_key", "json_too_deep"),
+    *("body_too_large", "body_slow", "content_type", "content_encoding"),
+)
 _WRITING = ("idempotency_busy", "idempotency_mismatch", "idempotency_key_invalid")
 _UI_FILES = {
     "swagger-ui.css": "text/css",
@@ -82,8 +91,8 @@ def _operation(route: Route) -> dict[str, Any]:
         "responses": _responses(route),
     }
     parameters = [
-        {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
-        for _ in range(route.path.count("{id}"))
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        for name in _PARAMETER.findall(route.path)
     ]
     parameters += [
         {
@@ -139,13 +148,16 @@ def _responses(route: Route) -> dict[str, Any]:
             ref = {"$ref": _REF.format(model=model.__name__)}
             answer["content"] = {route.media: {"schema": ref}}
         elif route.media != "application/json":
-            answer["content"] = {route.media: {"schema": {"type": "string"}}}
+            form = "object" if route.media.endswith("+json") else "string"
+            answer["content"] = {route.media: {"schema": {"type": form}}}
         out[str(status)] = answer
     codes = [*route.problems, *_ALWAYS]
     if route.scope is not None:
         codes += _KEYED
     if route.params:
         codes.append("validation_failed")
+    if route.body is not None:
+        codes += _BODIED
     if route.writes:
         codes += [*_WRITING, "state_unavailable"]
     by_status: dict[int, list[str]] = {}
@@ -164,8 +176,105 @@ def _responses(route: Route) -> dict[str, Any]:
     return out
 
 
+#: operationId of each operation: generated clients call their methods so.
+NAMES = {
+    "POST /v1/messages": "send_message",
+    "POST /v1/messages:batch": "send_messages",
+    "POST /v1/messages/{id}:cancel": "cancel_message",
+    "POST /v1/messages/{id}:recall": "recall_message",
+    "GET /v1/messages/{id}": "get_message",
+    "GET /v1/messages": "list_messages",
+    "POST /v1/messages:explain": "explain_message",
+    "GET /v1/messages/{id}/links": "list_message_links",
+    "POST /v1/signals": "send_signal",
+    "POST /v1/opportunities": "take_opportunity",
+    "POST /v1/media": "upload_media",
+    "GET /v1/media/{id}": "download_media",
+    "POST /v1/media/{id}:link": "link_media",
+    "GET /m/{id}": "open_link",
+    "GET /v1/events": "read_events",
+    "GET /v1/events/stream": "stream_events",
+    "POST /v1/subscriptions": "create_subscription",
+    "GET /v1/subscriptions": "list_subscriptions",
+    "GET /v1/subscriptions/{id}": "get_subscription",
+    "PATCH /v1/subscriptions/{id}": "change_subscription",
+    "DELETE /v1/subscriptions/{id}": "end_subscription",
+    "POST /v1/subscriptions/{id}:pause": "pause_subscription",
+    "POST /v1/subscriptions/{id}:resume": "resume_subscription",
+    "POST /v1/subscriptions/{id}:replay": "replay_subscription",
+    "POST /v1/subscriptions/{id}:rotate-secret": "rotate_subscription_secret",
+    "GET /v1/inbox": "list_inbox",
+    "GET /v1/inbox/stream": "stream_inbox",
+    "POST /v1/inbox/{id}:read": "mark_inbox_item_read",
+    "POST /v1/inbox:read": "mark_inbox_read",
+    "GET /v1/channels": "list_channels",
+    "GET /v1/accounts": "list_accounts",
+    "GET /v1/accounts/{id}": "get_account",
+    "POST /v1/accounts/{id}:revoke": "revoke_account",
+    "POST /v1/accounts/{id}:restore": "restore_account",
+    "GET /v1/callers/me": "get_caller",
+    "GET /v1/reconciliation": "get_reconciliation",
+    "POST /v1/groups": "create_group",
+    "GET /v1/groups": "list_groups",
+    "GET /v1/groups/{id}": "get_group",
+    "PATCH /v1/groups/{id}": "change_group",
+    "POST /v1/groups/{id}:dissolve": "dissolve_group",
+    "POST /v1/groups/{id}:approve": "approve_dissolution",
+    "POST /v1/groups/{id}:undo": "undo_dissolution",
+    "GET /v1/groups/{id}/seal": "check_group_seal",
+    "GET /v1/customers": "list_customers",
+    "POST /v1/customers:batch": "put_customers",
+    "PUT /v1/customers/{id}": "put_customer",
+    "GET /v1/customers/{id}": "get_customer",
+    "PUT /v1/customers/{id}/preferences": "put_preferences",
+    "POST /v1/customers/{id}/consents": "add_consent",
+    "GET /v1/customers/{id}/consents": "list_consents",
+    "POST /v1/customers/{id}/blocks": "add_block",
+    "DELETE /v1/customers/{id}/blocks/{block}": "remove_block",
+    "GET /v1/customers/{id}/audit": "list_customer_audit",
+    "POST /v1/customers/{id}:link": "link_customer",
+    "POST /v1/customers/{id}:unlink": "unlink_customer",
+    "POST /v1/customers/{id}:erase": "erase_customer",
+    "GET /v1/customers/{id}/allowance": "get_allowance",
+    "GET /v1/customers/{id}/preferences": "get_preferences",
+    "POST /v1/customers/{id}/preference-link": "make_preference_link",
+    "GET /v1/reviews": "list_reviews",
+    "GET /v1/reviews/{id}": "get_review",
+    "POST /v1/reviews/{id}:approve": "approve_review",
+    "POST /v1/reviews/{id}:reject": "reject_review",
+    "GET /v1/schemas": "list_schemas",
+    "GET /v1/schemas/{type}": "get_schema",
+    "GET /v1/config": "get_config",
+    "GET /v1/config/versions": "list_config_versions",
+    "GET /v1/config/versions/{id}": "get_config_version",
+    "POST /v1/config:approve": "approve_config",
+    "POST /v1/config:apply": "apply_config",
+    "POST /v1/config:rollback": "roll_back_config",
+    "POST /v1/pauses": "pause",
+    "GET /v1/pauses": "list_pauses",
+    "DELETE /v1/pauses": "resume",
+    "GET /v1/dead-letters": "list_dead_letters",
+    "POST /v1/dead-letters:replay": "replay_dead_letters",
+    "GET /v1/dead-letters/{id}": "get_dead_letter",
+    "POST /v1/dead-letters/{id}:replay": "replay_dead_letter",
+    "POST /v1/keys": "create_key",
+    "GET /v1/keys": "list_keys",
+    "POST /v1/keys/{id}:revoke": "revoke_key",
+    "GET /v1/status": "get_status",
+    "GET /livez": "get_liveness",
+    "GET /readyz": "get_readiness",
+    "GET /healthz": "get_health",
+    "GET /metrics": "get_metrics",
+    "GET /version": "get_version",
+    "GET /openapi.json": "get_openapi",
+    "GET /docs": "get_docs",
+}
+
+
 def _operation_id(route: Route) -> str:
-    words = route.path.replace("{id}", "one").replace("{code}", "code").replace("{file}", "file")
+    if name := NAMES.get(f"{route.method} {route.path}"):
+        return name
+    words = _PARAMETER.sub(r"\1", route.path.replace("{id}", "one"))
     name = "".join(c if c.isalnum() else "_" for c in words).strip("_")
     return f"{route.method.lower()}_{name}"
 

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from aiohttp import web
 
-from msgcenter.api.texts import CODES, FIELD_CODES
+from msgcenter.api.texts import CODES, FIELD_CODES, PHRASES
 
 Language = Literal["en", "zh"]
 MAX_VALUE = 120
@@ -41,7 +41,7 @@ class Fault:
         text = FIELD_CODES[self.code]
         facts = {
             "value": _short(self.value),
-            **{name: _words(fact) for name, fact in self.facts.items()},
+            **{name: _words(fact, language) for name, fact in self.facts.items()},
         }
         out: dict[str, Any] = {"field": self.field, "code": self.code}
         detail, remedy = (
@@ -84,7 +84,7 @@ class Problem(Exception):
         self, language: Language, instance: str = "", trace_id: str = ""
     ) -> dict[str, Any]:
         text = CODES[self.code]
-        facts = {name: _words(fact) for name, fact in self.facts.items()}
+        facts = {name: _words(fact, language) for name, fact in self.facts.items()}
         zh = language == "zh"
         document: dict[str, Any] = {
             "type": f"/problems/{self.code}",
@@ -175,8 +175,10 @@ def _short(value: object) -> object:
     return text if len(text) <= MAX_VALUE else text[: MAX_VALUE - 1] + "…"
 
 
-def _words(fact: object) -> object:
-    """A list reads as words."""
+def _words(fact: object, language: Language) -> object:
+    """A list reads as words, and a phrase of ours in the caller's language."""
+    if language == "zh" and isinstance(fact, str):
+        return PHRASES.get(fact, fact)
     if isinstance(fact, list | tuple | set | frozenset):
         return ", ".join(str(item) for item in fact) or "-"
     return fact

@@ -1,9 +1,9 @@
 """Recipients as people write them: `scheme:value` or a bare telephone number becomes a canonical
 Address.
 
-The number plan of `phonenumbers` is overlaid: it refuses valid Chinese numbers of new ranges and
-the 13-digit numbers of things (物联网), and its parser costs more than everything else in a
-request, so that plain mobile numbers never meet it.
+The number plan of `phonenumbers` is overlaid by the table of `protocols.numbers`: it refuses valid
+Chinese numbers of new ranges and the 13-digit numbers of things (物联网), and its parser costs more
+than everything else in a request, so that plain mobile numbers never meet it.
 """
 
 from __future__ import annotations
@@ -13,16 +13,17 @@ import re
 from msgcenter.api.problems import Fault
 from protocols.address import Address
 from protocols.errors import Malformed
+from protocols.numbers import is_assigned, range_of
 
-# 11 digits from 1, any range; or 13 digits from 10 or 14: SIM cards of things
-_MOBILE = re.compile(r"(?:\+86|0086|86)?(1[0-9]{10}|1[04][0-9]{11})", re.ASCII)
+_MOBILE = re.compile(r"(?:\+86|0086|86)?(1[0-9]{10}|1[0-9]{12})", re.ASCII)
 _SEPARATORS = str.maketrans("", "", " -.()\u00a0\u3000")
 _LOOKS_DIALLED = re.compile(r"[+＋]?[0-9０-９][0-9０-９ .()\-]*", re.ASCII)
 
 
 def read_recipient(text: str, field: str = "to") -> Address | Fault:
     """The address meant by `text`, or what is wrong with it."""
-    if match := _MOBILE.fullmatch(text.removeprefix("tel:")):
+    match = _MOBILE.fullmatch(text.removeprefix("tel:"))
+    if match and is_assigned(match[1]):
         return Address("tel", "+86" + match[1])
     scheme, colon, value = text.partition(":")
     if colon and scheme != "tel":
@@ -40,7 +41,8 @@ def _dialled(number: str, text: str, field: str) -> Address | Fault:
     import phonenumbers
 
     plain = number.translate(_SEPARATORS)
-    if match := _MOBILE.fullmatch(plain):
+    match = _MOBILE.fullmatch(plain)
+    if match and is_assigned(match[1]):
         return Address("tel", "+86" + match[1])
     if len(plain) > 40:
         return Fault(field, "number_invalid", text, {"why": "too long"})
@@ -49,6 +51,8 @@ def _dialled(number: str, text: str, field: str) -> Address | Fault:
     except phonenumbers.NumberParseException as error:
         return Fault(field, "number_invalid", text, {"why": str(error)})
     if not phonenumbers.is_valid_number(parsed):
+        if match and range_of(match[1]) is None:
+            return Fault(field, "number_invalid", text, {"why": "no such range is in use"})
         reason = phonenumbers.is_possible_number_with_reason(parsed)
         return Fault(field, "number_invalid", text, {"why": _REASONS.get(reason, "not in use")})
     e164 = phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)

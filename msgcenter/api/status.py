@@ -60,6 +60,7 @@ async def read(call: Call) -> web.Response:
                 "loaded_at": when(config.loaded_at),
                 "restart_needed": list(config.restart_needed),
                 "last_reload": dict(deps.last_reload()),
+                "waiting": deps.rollout.standing.why if deps.rollout else "",
             },
         )
     )

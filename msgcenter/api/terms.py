@@ -10,7 +10,7 @@ from typing import NamedTuple
 from msgcenter.adapter import Spec
 from msgcenter.api.problems import Fault, Problem
 from msgcenter.config import CallerConfig, Config
-from protocols.payload import Payload
+from protocols.payload import Payload, Template
 
 MAX_PLANS = 4096
 MOST_LISTED = 20
@@ -39,6 +39,8 @@ class Wish(NamedTuple):
     account: str | None
     payload: type[Payload]
     content_type: str = "text"
+    template: tuple[str, tuple[int, ...]] = ("", ())
+    """Of a template: its name, and the versions that it may be sent in."""
 
 
 @dataclass(slots=True)
@@ -104,7 +106,7 @@ class Terms:
             schemes = sorted({s for spec in self.kinds.values() for s in spec.schemes} - {"caller"})
             facts = {"scheme": wish.scheme, "known": schemes}
             faults.append(Fault("to", "scheme_unreachable", wish.scheme, facts))
-        able = [kind for kind, spec in self.kinds.items() if wish.payload in spec.payloads]
+        able = [kind for kind, spec in self.kinds.items() if self._carries(spec, wish)]
         if wish.channels is None:
             fit = [k for k in reach if k in able and (allowed is None or k in allowed)]
             if reach and not fit:
@@ -132,6 +134,15 @@ class Terms:
                 facts = {"type": wish.content_type, "known": able}
                 faults.append(Fault(field_name, "content_not_supported", kind, facts))
         return list(wish.channels)
+
+    def _carries(self, spec: Spec, wish: Wish) -> bool:
+        """Whether a kind can say it; of a template, in the variant that it has for the kind. One that does not exist is told
+        of elsewhere."""
+        if wish.payload is not Template:
+            return wish.payload in spec.payloads
+        name, numbers = wish.template
+        said = self.config.book.payloads(name, numbers, spec.kind)
+        return not numbers or not spec.payloads.isdisjoint(said)
 
     def account(self, asked: str | None, kinds: Sequence[str], faults: list[Fault]) -> str:
         """The account that sends by one of `kinds`: the one asked for, the caller's default, or the only one there is; empty

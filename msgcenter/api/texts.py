@@ -1,4 +1,7 @@
-"""The texts of every problem code, in English and Chinese: CODES for whole answers (with their status), FIELD_CODES for single fields."""
+"""The texts of every problem code, in English and Chinese: CODES for whole answers (with their status), FIELD_CODES for single fields.
+
+Long because it is one table: every code of the API stands here once, in both languages.
+"""
 
 from __future__ import annotations
 
@@ -79,6 +82,17 @@ CODES: dict[str, CodeText] = {
         "the key is malformed, unknown, expired or revoked", "密钥格式错误、不存在、已过期或已吊销",
         "ask the operators for a new key", "请向运维申请新的密钥",
     ),
+    "signature_invalid": CodeText(
+        401, "Request not signed", "请求签名无效",
+        "this caller signs its requests, and this one is not, or not now: {why}", "该调用方的请求必须签名，本请求未签名或已过期：{why}",
+        "sign `METHOD /path?query`, a line feed and the body as Standard Webhooks says; see SECURITY.md",
+        "请按 Standard Webhooks 对 `METHOD /path?query`、换行和请求体签名，参见 SECURITY.md",
+    ),
+    "signature_replayed": CodeText(
+        401, "Signature used before", "签名已被使用",
+        "a request with this webhook-id was taken already", "带此 webhook-id 的请求已被受理过",
+        "sign every try anew, with an id of its own; the Idempotency-Key stays", "每次重试请使用新的 webhook-id 重新签名，幂等键保持不变",
+    ),
     "caller_disabled": CodeText(
         403, "Caller disabled", "调用方已停用",
         "caller `{caller}` is unknown or disabled in callers.yaml", "调用方 `{caller}` 未配置或已停用",
@@ -132,6 +146,16 @@ CODES: dict[str, CodeText] = {
         "message `{id}` ended already: {status}", "消息 `{id}` 已结束：{status}",
         "nothing is left to cancel", "已无可取消的内容",
     ),
+    "not_left": CodeText(
+        409, "Nothing to take back", "没有可撤回的内容",
+        "message `{id}` has not left", "消息 `{id}` 尚未发出",
+        "cancel it, if it is still waiting", "如仍在等待，请取消",
+    ),
+    "recall_unsupported": CodeText(
+        409, "Cannot be recalled", "不支持撤回",
+        "message `{id}` left by channel `{channel}`, which cannot take messages back", "消息 `{id}` 经通道 `{channel}` 发出，该通道不支持撤回",
+        "GET /v1/channels says which kinds can", "GET /v1/channels 列出支持撤回的通道类型",
+    ),
     "group_state": CodeText(
         409, "Not in this state", "当前状态不允许",
         "group `{id}` is {state}", "群 `{id}` 当前状态为 {state}",
@@ -141,6 +165,37 @@ CODES: dict[str, CodeText] = {
         422, "The channel cannot do this", "通道不支持",
         "channels of kind `{kind}` cannot {ability} a group", "`{kind}` 类型的通道不支持对群执行 {ability}",
         "kinds that can: {known}", "支持的类型：{known}",
+    ),
+    "approval_same_key": CodeText(
+        403, "Needs another key", "须由另一密钥批准",
+        "the dissolution of group `{id}` was asked for with this key", "群 `{id}` 的解散正是由此密钥申请的",
+        "approve it with another key that has the scope groups", "请使用另一个拥有 groups 权限的密钥批准",
+    ),
+    "approval_not_asked": CodeText(
+        409, "Nothing to approve", "没有待批准的申请",
+        "no dissolution of group `{id}` waits for approval", "群 `{id}` 没有待批准的解散申请",
+        "ask for it first: POST /v1/groups/{id}:dissolve; a request lapses after 24 h",
+        "请先申请：POST /v1/groups/{id}:dissolve；申请 24 小时内有效",
+    ),
+    "public_url_missing": CodeText(
+        409, "No public address", "未配置对外地址",
+        "pages for customers need an address that they can reach", "面向客户的页面需要客户可访问的地址",
+        "set api.public_url in msgcenter.yaml", "请在 msgcenter.yaml 配置 api.public_url",
+    ),
+    "review_same_key": CodeText(
+        403, "Needs another key", "须由另一密钥审核",
+        "the message of review `{id}` was sent with this key", "审核项 `{id}` 的消息正是由此密钥发送的",
+        "approve it with another key that has the scope review", "请使用另一个拥有 review 权限的密钥批准",
+    ),
+    "review_decided": CodeText(
+        409, "Decided already", "已有审核结论",
+        "review `{id}` is {state} already", "审核项 `{id}` 的结论已是 {state}",
+        "a decision stands; send the message again to have it looked at again", "结论不可更改，如需重新审核请重新发送消息",
+    ),
+    "not_sealed": CodeText(
+        409, "No seal", "没有封存",
+        "group `{id}` has no seal: it was not dissolved here", "群 `{id}` 没有封存：未经本系统解散",
+        "a seal is made when the dissolution begins", "解散开始时才会封存",
     ),
     "undo_late": CodeText(
         409, "Too late to undo", "已过撤销期",
@@ -156,6 +211,12 @@ CODES: dict[str, CodeText] = {
         422, "Cannot be replayed", "无法重放",
         "dead letter `{id}` does not hold a message: {why}", "死信 `{id}` 不含可读的消息：{why}",
         "it can only be kept or deleted", "只能保留或删除",
+    ),
+    "no_event_channel": CodeText(
+        409, "Nothing delivers events", "未配置事件投递通道",
+        "no enabled channel delivers events to subscriptions", "没有启用的通道可以投递事件",
+        "ask the operators for a channel of kind platform (channels.yaml), or read GET /v1/events",
+        "请联系运维在 channels.yaml 配置 platform 通道，或使用 GET /v1/events 拉取",
     ),
     "bus_unavailable": CodeText(
         503, "Not accepted", "未受理",
@@ -180,8 +241,19 @@ CODES: dict[str, CodeText] = {
     ),
     "quota_exceeded": CodeText(
         429, "Quota exceeded", "超出配额",
-        "the caller may send {rate} messages a second, {burst} at once", "该调用方每秒可发 {rate} 条，突发 {burst} 条",
-        "try again after Retry-After seconds", "请在 Retry-After 秒后重试",
+        "the caller may send {limit}", "该调用方配额：{limit_zh}",
+        "try again after Retry-After seconds; GET /v1/callers/me shows what is left",
+        "请在 Retry-After 秒后重试；余量见 GET /v1/callers/me",
+    ),
+    "batch_over_quota": CodeText(
+        422, "Batch larger than the quota", "批量超过配额",
+        "{count} messages at once never fit into the caller's quota of {limit}", "一次 {count} 条永远超出该调用方 {limit} 条的配额",
+        "split the batch, or ask the operators for a larger quota (callers.yaml)", "请拆分批次，或联系运维提高配额",
+    ),
+    "caller_overloaded": CodeText(
+        429, "Too many requests in flight", "在途请求过多",
+        "{count} messages of this caller wait for the bus already, its share at present", "该调用方已有 {count} 条在等待受理，已达当前份额",
+        "send fewer at once, and again after Retry-After seconds", "请减少并发，并在 Retry-After 秒后重试",
     ),
     "media_too_large": CodeText(
         413, "File too large", "文件过大",
@@ -224,6 +296,20 @@ CODES: dict[str, CodeText] = {
 }  # fmt: skip
 
 FIELD_CODES: dict[str, FieldText] = {
+    "links_off": FieldText(
+        "cannot be a short link: this installation has no public address", "无法生成短链：本系统未配置对外地址",
+        "set api.public_url in msgcenter.yaml, or write the address into the text",
+        "请在 msgcenter.yaml 配置 api.public_url，或把地址直接写入文本",
+    ),
+    "link_host": FieldText(
+        "leads to a host that short links may not lead to", "短链不允许指向该域名",
+        "use one of: {known}; they stand in policy.yaml under links.allow",
+        "可用域名：{known}；见 policy.yaml 的 links.allow",
+    ),
+    "link_unused": FieldText(
+        "is not used: the text does not contain {name}", "未被使用：文本中没有 {name}",
+        "write {name} where the link shall stand, or remove the entry", "请在文本相应位置写上 {name}，或删除该项",
+    ),
     "missing": FieldText("is missing", "缺失", "add `{name}`", "请补充 `{name}`"),
     "unknown_field": FieldText("is not a field here", "不是此处的字段", "{hint}", "{hint}"),
     "wrong_type": FieldText("must be {expected}", "类型须为 {expected}", "write {expected}", "请写成 {expected}"),
@@ -276,6 +362,71 @@ FIELD_CODES: dict[str, FieldText] = {
         "cannot carry content of type `{type}`", "不支持 `{type}` 类型的内容",
         "kinds that can: {known}", "支持的类型：{known}",
     ),
+    "template_unknown": FieldText(
+        "no template has this name", "没有此名称的模板", "known templates: {known}", "已知模板：{known}"
+    ),
+    "template_version": FieldText(
+        "the template has no such version", "模板没有此版本", "its versions: {known}", "现有版本：{known}"
+    ),
+    "template_not_valid": FieldText(
+        "no version asked for is valid at the time of sending", "发送时没有有效的版本",
+        "see the validity of its versions with `msgcenter templates show`", "用 `msgcenter templates show` 查看各版本的有效期",
+    ),
+    "template_place": FieldText(
+        "is not for the organisation of this account", "不适用于该账号所属的组织",
+        "send from another account, or another template", "请更换账号或模板",
+    ),
+    "variable_missing": FieldText(
+        "template {template} needs this variable", "模板 {template} 需要此变量",
+        "give {expected}", "请填写：{expected}",
+    ),
+    "variable_unknown": FieldText(
+        "template {template} has no such variable", "模板 {template} 没有此变量",
+        "its variables: {known}", "模板变量：{known}",
+    ),
+    "variable_wrong": FieldText(
+        "does not fit what template {template} declares", "与模板 {template} 的声明不符",
+        "give {expected}", "请填写：{expected}",
+    ),
+    "plan_shape": FieldText(
+        "is neither one step nor one group of steps", "既不是一个步骤，也不是一组步骤",
+        "give exactly one of: {known}", "请只给出其中一个：{known}",
+    ),
+    "plan_step_only": FieldText(
+        "belongs to a step, not to a group of steps", "属于单个步骤，不属于步骤组",
+        "write it with the steps inside, those with a channel", "请写在组内带 channel 的步骤上",
+    ),
+    "plan_any": FieldText(
+        "goes with `of` only", "只能与 `of` 同时使用", 'write {{"any": 2, "of": [...]}}', '请写成 {{"any": 2, "of": [...]}}'
+    ),
+    "plan_conflict": FieldText(
+        "cannot be given together with a plan, which says it already", "不可与 plan 同时给出", "leave it out", "请省略"
+    ),
+    "plan_group": FieldText(
+        "a plan reaches a person, not a group", "plan 只能发给个人，不能发往群",
+        "write to the group without a plan", "发往群时请不要使用 plan",
+    ),
+    "plan_too_deep": FieldText(
+        "is nested deeper than {limit} levels", "嵌套超过 {limit} 层", "make it flatter", "请减少层数"
+    ),
+    "plan_too_many": FieldText(
+        "has more than {limit} steps", "步骤超过 {limit} 个", "leave out some", "请减少步骤"
+    ),
+    "success_unseen": FieldText(
+        "`{kind}` never reports this", "`{kind}` 不会上报此结果", "wait for one of: {known}", "可等待：{known}"
+    ),
+    "signal_subject": FieldText(
+        "is needed: whom or what the signal is about", "必填：信号针对的对象",
+        "give customer, address, message, reference or opportunity",
+        "请给出 customer、address、message、reference 或 opportunity",
+    ),
+    "opportunity_way": FieldText(
+        "is needed: how the customer is to be reached", "必填：如何触达客户",
+        "give either a plan, or channels", "请给出 plan 或 channels 之一",
+    ),
+    "opportunity_over": FieldText(
+        "is over: the opportunity is not valid any more", "商机已失效", "do not send it", "请勿再下发"
+    ),
     "account_unknown": FieldText(
         "is not an account", "不是已知的账号", "accounts that fit: {candidates}", "可用账号：{candidates}"
     ),
@@ -294,6 +445,10 @@ FIELD_CODES: dict[str, FieldText] = {
     "account_missing": FieldText(
         "is needed, but there is no account of kind {kinds}", "必填，但没有 {kinds} 类型的账号",
         "ask the operators to add one (accounts.yaml)", "请联系运维添加账号（accounts.yaml）",
+    ),
+    "customer_unknown": FieldText(
+        "is not a customer of the directory", "客户目录中没有该客户",
+        "make it with PUT /v1/customers/{{id}}, or give its address", "请先用 PUT /v1/customers/{{id}} 建立，或直接填写地址",
     ),
     "group_unknown": FieldText(
         "is not a group of this caller", "不是该调用方的群",
@@ -354,6 +509,35 @@ FIELD_CODES: dict[str, FieldText] = {
         "is {type} and cannot be sent as `{kind}`", "类型为 {type}，不能作为 `{kind}` 发送",
         "choose a fitting kind, or `file`", "请选择相符的 kind，或使用 `file`",
     ),
+    "too_many": FieldText("is one too many: the most is {limit}", "超过 {limit} 的上限", "remove some first", "请先减少"),
+    "time_order": FieldText("lies before its beginning", "早于开始时间", "give a later time", "请填写更晚的时间"),
+    "zone_unknown": FieldText(
+        "is not a time zone", "不是已知的时区", "write an IANA name, such as Asia/Shanghai", "请使用 IANA 名称，例如 Asia/Shanghai"
+    ),
+    "path_invalid": FieldText(
+        "is not a path of at most five names", "不是最多五级的组织路径",
+        "write 省/地市/区县/网格/厅店, from the top", "请自上而下书写：省/地市/区县/网格/厅店",
+    ),
+    "address_no_person": FieldText(
+        "is not an address of a person", "不是个人地址", "schemes that are: {known}", "可用的地址类型：{known}"
+    ),
+    "address_taken": FieldText(
+        "belongs to customer `{holder}` at that time", "当时属于客户 `{holder}`",
+        "same person: link the two; the number changed hands: give valid_from, later than the other's",
+        "若为同一人，请关联两个客户；若号码已易主，请填写更晚的 valid_from",
+    ),
+    "customer_id_invalid": FieldText(
+        "is not an id", "不是合法的客户标识",
+        "use 1 to 128 characters, without blanks and / : ? # % | or braces", "请使用 1 至 128 个字符，不含空白、花括号和 / : ? # % |",
+    ),
+    "customer_id_reserved": FieldText(
+        "begins like the ids that are made here, and there is no such customer", "该前缀为系统保留，且客户不存在",
+        "choose an id that does not begin with cus_", "请使用不以 cus_ 开头的标识",
+    ),
+    "customer_nameless": FieldText(
+        "is missing, and so is an address", "缺失，且没有地址", "give an id, an address, or both", "请填写标识或地址"
+    ),
+    "link_self": FieldText("is the same customer", "与自身相同", "name another one", "请指定另一个客户"),
     "caller_unknown": FieldText(
         "is not in callers.yaml", "不在 callers.yaml 中", "known callers: {known}", "已知调用方：{known}"
     ),
@@ -361,3 +545,30 @@ FIELD_CODES: dict[str, FieldText] = {
         "the caller does not have this scope", "该调用方没有此权限", "it has: {known}", "拥有：{known}"
     ),
 }  # fmt: skip
+
+#: Facts that are words, and what they are called in Chinese.
+PHRASES: dict[str, str] = {
+    "account": "账号",
+    "version": "版本",
+    "subscription": "订阅",
+    "configuration history": "配置历史",
+    "customer": "客户",
+    "dead letter": "死信",
+    "group": "群",
+    "message": "消息",
+    "inbox item": "站内信",
+    "key": "密钥",
+    "media": "文件",
+    "review": "待审内容",
+    "problem": "问题",
+    "shutting down": "正在停止",
+    "the bus takes nothing at present": "总线暂时无法接收",
+    "a part did not answer in time": "某个部件未及时应答",
+    "too many streams are open": "打开的事件流过多",
+    "no part has a file name": "没有带文件名的部分",
+    "the upload ended early": "上传提前结束",
+    "the head of a part cannot be read": "某部分的头无法读取",
+    "a part must not be encoded": "各部分不得另行编码",
+    "half of a surrogate pair is no character": "半个代理对不是字符",
+    "a number is too long": "数字过长",
+}

@@ -1,4 +1,7 @@
-"""The answers of the API as pydantic models; /openapi.json is made from them."""
+"""The answers of the API as pydantic models; /openapi.json is made from them.
+
+Long because it is a list of models and nothing else; the description of the API is read from it as a whole.
+"""
 
 from __future__ import annotations
 
@@ -128,6 +131,44 @@ class TraceView(View):
     decisions: list[DecisionView] | None = None
 
 
+class SourceView(View):
+    """One channel's reading of a message, with its own id of it."""
+
+    channel: str
+    remote_id: str
+    at: str | None = None
+
+
+class PlanStepView(View):
+    """One step of a plan."""
+
+    step: int = Field(description="as in deliveries and trace")
+    channel: str
+    to: str | None = None
+    state: str = Field(
+        description="idle, running, stopping, sent, unknown, failed, stopped, skipped"
+    )
+    success: str = Field(description="what is waited for")
+    succeeded: bool
+    evidence: str | None = None
+    code: str | None = None
+    started_at: str | None = None
+    wait_until: str | None = None
+    cost: int | None = None
+
+
+class PlanView(View):
+    """How far a plan has come."""
+
+    state: str = Field(description="open; reached, unreached, expired, stopped, cancelled")
+    overlap: bool = Field(description="a step succeeded late, after the next one had started")
+    closed_at: str | None = None
+    cost: int | None = Field(None, description="of what left, or may have")
+    cost_limit: int | None = None
+    signals: list[str] | None = Field(None, description="heard so far")
+    steps: list[PlanStepView]
+
+
 class MessageView(View):
     """A message; members that are not known (yet) are left out."""
 
@@ -135,7 +176,7 @@ class MessageView(View):
     status: str
     final: bool
     code: str | None = Field(None, description="reason code of the status")
-    direction: str
+    direction: str = Field(description="out; in; staff: typed by the account's own human")
     to: str | None = None
     sender: str | None = None
     account: str | None = None
@@ -145,11 +186,16 @@ class MessageView(View):
     campaign: str | None = None
     reference: str | None = None
     reply_to: str | None = None
+    chat: str | None = Field(None, description="the group it was said in, by the far end's id")
+    mentions: list[str] | None = None
     created_at: str | None = None
     send_at: str | None = None
     expires_at: str | None = None
     updated_at: str | None = None
     content: dict[str, Any] | None = None
+    recalled_at: str | None = Field(None, description="when it was taken back")
+    sources: list[SourceView] | None = Field(None, description="the channels that read it")
+    plan: PlanView | None = Field(None, description="of a message that was sent with a plan")
     deliveries: list[DeliveryView] | None = None
     trace: list[TraceView] | None = None
 
@@ -178,6 +224,18 @@ class EventsView(View):
     cursor: str
 
 
+class SchemaView(View):
+    """A type of event; `url` answers its JSON Schema."""
+
+    type: str
+    title: str
+    url: str
+
+
+class SchemasView(View):
+    items: list[SchemaView]
+
+
 class ChannelView(View):
     """One configured channel with its health."""
 
@@ -187,6 +245,9 @@ class ChannelView(View):
     health: str
     detail: str | None = None
     links_up: int | None = None
+    differs: dict[str, Any] | None = Field(
+        None, description="what it can do otherwise than its kind, by its settings"
+    )
 
 
 class KindView(View):
@@ -196,12 +257,18 @@ class KindView(View):
     title: str
     schemes: list[str]
     payloads: list[str]
+    sends: list[str] = Field(description="types of content that callers may send")
+    media: bool
     receipts: list[str]
     receives: bool
-    recall: bool
+    read: bool = Field(description="reports that it was read")
+    recall: bool = Field(description="a message that left can be taken back")
     needs_account: bool
     groups: list[str]
-    idempotent: bool
+    idempotent: bool = Field(description="the far end knows a repeat")
+    resolves: bool = Field(description="it can be asked what became of a message")
+    resend: str = Field(description="of an unknown: same id, asked, by category, or never")
+    max_batch: int
     limits: dict[str, str]
     channels: list[ChannelView]
 
@@ -240,6 +307,37 @@ class AccountsView(View):
     items: list[AccountView]
 
 
+class AskedView(View):
+    """A dissolution that is wanted or under way."""
+
+    asked_by: str = Field(description="caller and key")
+    asked_at: str | None = None
+    reason: str | None = None
+    needs: str | None = Field(None, description="approval: by another key, within a day")
+    approved_by: str | None = None
+
+
+class SealView(View):
+    """What the message store held of a group before it was dissolved."""
+
+    at: str | None = None
+    messages: int
+    first_at: str | None = None
+    last_at: str | None = None
+    sha256: str = Field(
+        description="over the lines `<message id> <SHA-256 of its content>`, sorted by id"
+    )
+
+
+class SealCheckView(SealView):
+    """A seal, compared with what is there now."""
+
+    intact: bool = Field(description="every message that was sealed is there as it was")
+    changed: int = Field(description="of the sealed messages, those with another content now")
+    missing: int = Field(description="of the sealed messages, those that are no longer there")
+    after: int = Field(description="messages of the group that were stored after the seal")
+
+
 class GroupView(View):
     """A group. `address` is what messages to it are sent to."""
 
@@ -257,6 +355,8 @@ class GroupView(View):
     imported: bool = Field(description="read in from the far end, not made here")
     caller: str | None = None
     undo_until: str | None = None
+    dissolve: AskedView | None = None
+    seal: SealView | None = None
     created_at: str | None = None
     updated_at: str | None = None
     message: str | None = Field(None, description="the message that carries the command")
@@ -311,6 +411,71 @@ class KeyView(View):
 
 class KeysView(View):
     items: list[KeyView]
+
+
+class ConfigVersionView(View):
+    """One configuration that came into force. `texts`: file name -> text; only of a single one."""
+
+    version: int
+    hash: str
+    at: str
+    how: str
+    who: str | None = None
+    reason: str | None = None
+    until: str | None = None
+    texts: dict[str, str] | None = None
+
+
+class LackingView(View):
+    """An approval that is missing."""
+
+    file: str
+    role: str
+    rule: str
+    sha256: str
+    rejected_by: str | None = None
+
+
+class RolloutView(View):
+    """What is in force, and what the folder says that is not. `held`: messages that the rules hold and that are decided anew
+    when their time comes, under the rules of then."""
+
+    in_force: ConfigVersionView | None = None
+    folder: str
+    waiting: str | None = None
+    lacking: list[LackingView]
+    result: dict[str, Any]
+    held: int
+
+
+class ConfigVersionsView(View):
+    items: list[ConfigVersionView]
+
+
+class PauseView(View):
+    """What an operator stopped. `held`: messages that wait for its end, those of open conversations apart."""
+
+    scope: str
+    value: str
+    since: str
+    until: str | None = None
+    by: str
+    why: str | None = None
+    held: int = 0
+
+
+class PausesView(View):
+    items: list[PauseView]
+
+
+class ResumedView(View):
+    """`ended`: this request ended the pause, else none was in force. `released`: messages let out, over `spread_seconds`."""
+
+    scope: str
+    value: str
+    ended: bool
+    released: int
+    spread_seconds: float
 
 
 class CheckView(View):

@@ -6,9 +6,11 @@ One file on purpose: what every request passes through is read from top to botto
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -22,9 +24,13 @@ from msgcenter.api.accept import fingerprint
 from msgcenter.api.auth import Identity
 from msgcenter.api.body import Body
 from msgcenter.api.problems import Fault, Language, Problem, language_of, refused
+from msgcenter.api.quota import headers_of
+from msgcenter.api.signed import HEADERS as SIGNATURE_HEADERS
+from msgcenter.api.signed import check
 from msgcenter.api.strict import Invalid, read_model
 from msgcenter.bus import BusBlocked, BusError
 from msgcenter.clock import Random
+from msgcenter.config.rules import Signing
 from msgcenter.media import MediaError, MediaRefused, TooLarge
 from msgcenter.state import Accepted, Begin, StateError
 from msgcenter.store import BadCursor, StoreError
@@ -38,8 +44,12 @@ M = TypeVar("M", bound=Body)
 TRACE = web.RequestKey("trace", str)
 KEY_LEASE_S = 10.0
 SLOW_S = 1.0
+BODY_S = 15.0
+"""How long a body may take that is not a file."""
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}", re.ASCII)
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
+#: Scopes that include another.
+_ALSO = {"read": ("read:all", "admin"), "read:customers": ("customers",)}
 _PARAMETER = re.compile(r"\{(\w+)\}")
 _SECONDS = re.compile(r"(\d{1,6}(?:\.\d{1,3})?)(ms|s)?")
 
@@ -51,6 +61,14 @@ class Param:
     name: str
     description: str
     schema: Mapping[str, Any]
+
+    @property
+    def may_be_empty(self) -> bool:
+        """An empty value stands for none where the schema lets it: free text."""
+        schema = self.schema
+        return schema.get("type") == "string" and not schema.keys() & {
+            *("enum", "format", "pattern", "minLength"),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +109,7 @@ ROUTE = web.RequestKey("route", Route)
 class Call:
     """One request on its way through a handler."""
 
-    __slots__ = ("api", "identity", "request", "route", "terms", "trace")
+    __slots__ = ("api", "counted", "identity", "request", "route", "terms", "trace")
     terms: Terms
 
     def __init__(self, api: Api, request: web.Request, route: Route, trace: str) -> None:
@@ -100,6 +118,7 @@ class Call:
         self.route = route
         self.trace = trace
         self.identity = Identity("", "", ())
+        self.counted = False
 
     @property
     def caller(self) -> str:
@@ -123,6 +142,27 @@ class Call:
     def sees_all(self) -> bool:
         return self.has("read:all") or self.has("admin")
 
+    # -- quota ----------------------------------------------------------------------------------
+
+    def refuse_if_dry(self) -> None:
+        """A cheap no to a caller that has used up its quota, before its body is read. Raises Problem quota_exceeded."""
+        self.counted = True
+        self.api.quotas.refuse_if_dry(self.caller, self.terms.caller)
+
+    @asynccontextmanager
+    async def spend(self, count: int) -> AsyncIterator[Callable[[int], None]]:
+        """Take `count` messages of the caller's quota. `unused(n)` gives back n of them; so does a problem, all. Raises Problem:
+        overloaded, caller_overloaded, quota_exceeded, batch_over_quota."""
+        quotas, caller, name = self.api.quotas, self.terms.caller, self.caller
+        self.counted = True
+        self.api.refuse_under_pressure(name, count)
+        await quotas.take(name, caller, count)
+        try:
+            yield lambda unused: quotas.give_back(name, caller, unused)
+        except Problem:
+            quotas.give_back(name, caller, count)
+            raise
+
     # -- body -----------------------------------------------------------------------------------
 
     async def body(self) -> bytes:
@@ -133,7 +173,18 @@ class Call:
             raise Problem("content_type", value=kind[:80] or "-")
         if encoding := headers.get(hdrs.CONTENT_ENCODING, ""):
             raise Problem("content_encoding", value=encoding[:40])
-        return await self.request.read()
+        return await self.octets()
+
+    async def octets(self) -> bytes:
+        """The body as it came. Raises Problem body_slow, and the connection ends: a client that drips holds nothing."""
+        if self.request.content.is_eof():
+            return await self.request.read()
+        try:
+            async with asyncio.timeout(BODY_S):
+                return await self.request.read()
+        except TimeoutError as error:
+            headers = {"Connection": "close"}
+            raise Problem("body_slow", headers=headers, limit=f"{BODY_S:g} s") from error
 
     async def model(self, model: type[M]) -> M:
         """The body as a model. Raises Problem, with every fault."""
@@ -159,6 +210,13 @@ class Call:
         ]
         if faults:
             raise refused(faults)
+        empty = [
+            Fault(param.name, "too_short", "", {"limit": 1})
+            for param in self.route.params
+            if param.name in given and not given[param.name] and not param.may_be_empty
+        ]
+        if empty:
+            raise refused(empty)
         return {name: given[name] for name in names if given.get(name)}
 
     def limit(self, default: int = 100, most: int = 1000) -> int:
@@ -303,6 +361,9 @@ def traceparent(given: str, rng: Random) -> str:
     return f"00-{bits >> 64:032x}-{bits & 0xFFFFFFFFFFFFFFFF:016x}-01"
 
 
+CALL = web.RequestKey("call", Call)
+
+
 def endpoint(api: Api, route: Route) -> Handler:
     """aiohttp's handler for a route: who calls, may they, then the work. Errors are the
     middleware's."""
@@ -311,17 +372,37 @@ def endpoint(api: Api, route: Route) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
         call = Call(api, request, route, request[TRACE])
         request[ROUTE] = route
+        request[CALL] = call
         if scope is not None:
             identity = await api.keyring.identify(request.headers.get(hdrs.AUTHORIZATION, ""))
             call.identity = identity
             call.terms = api.book.terms(api.deps.live.current, identity.caller)
             structlog.contextvars.bind_contextvars(caller=identity.caller)
-            if scope and not (call.has(scope) or (scope == "read" and call.sees_all)):
+            if call.terms.caller.signing is not None:
+                await _signed(call, call.terms.caller.signing)
+            if scope and not any(call.has(one) for one in (scope, *_ALSO.get(scope, ()))):
                 held = [s for s in call.terms.caller.scopes if call.has(s)]
                 raise Problem("scope_missing", needed=scope, scopes=held)
         return await handler(call)
 
     return handle
+
+
+async def _signed(call: Call, signing: Signing) -> None:
+    """Raises Problem."""
+    request, deps = call.request, call.api.deps
+    body = b"" if call.route.upload or not request.can_read_body else await call.octets()
+    await check(
+        signing,
+        deps.state,
+        call.caller,
+        method=request.method,
+        target=request.raw_path,
+        headers={name: request.headers.get(name, "") for name in SIGNATURE_HEADERS},
+        body=body,
+        now_s=deps.clock.now_ms() // 1000,
+        fresh=deps.ids.new("req", call.caller),
+    )
 
 
 def frame(api: Api) -> Middleware:
@@ -346,6 +427,9 @@ def frame(api: Api) -> Middleware:
             code = problem.code
             language = language_of(request.headers.get(hdrs.ACCEPT_LANGUAGE, ""))
             response = problem.response(language, request.path, trace[3:35])
+        if (call := request.get(CALL)) is not None and call.counted:
+            standings = api.quotas.standings(call.caller, call.terms.caller)
+            response.headers.update(headers_of(standings))
         took = clock.monotonic() - started
         route: Route | None = request.get(ROUTE)
         path, method = (route.path, route.method) if route else ("unmatched", "-")

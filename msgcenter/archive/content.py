@@ -12,6 +12,7 @@ from typing import Any, assert_never
 from msgcenter.store import ContentMode
 from protocols.envelope import Envelope
 from protocols.payload import (
+    Advance,
     Card,
     CreateGroup,
     DeliveryReport,
@@ -23,8 +24,11 @@ from protocols.payload import (
     MiniProgram,
     Native,
     Notice,
+    Plan,
     Pull,
     Recall,
+    Signal,
+    Template,
     Text,
     UpdateGroup,
 )
@@ -58,10 +62,21 @@ def content_of(envelope: Envelope, mode: ContentMode) -> dict[str, Any]:
             return {"type": "notice", "event": event_id, "event_type": event_type}
         case Native(kind=kind, body=body):
             return {"type": "native", "kind": kind, **_body_of(body, mode)}
+        case Template(variables=variables):
+            said = _body_of(variables, mode)
+            if "body" in said:
+                said = {"variables": said["body"]}
+            return {"type": "template", "template": payload.reference, **said}
         case Happening(kind=kind, body=body):
             return {"type": "event", "kind": kind, **_body_of(body, mode)}
         case Media() | Link() | MiniProgram() | Card():
             return _fields_of(payload, mode)
+        case Plan(leaves=leaves):
+            return {"type": "plan", "channels": [leaf.kind for leaf in leaves]}
+        case Signal(word=word, names=names):
+            return {"type": "signal", "word": word, "names": list(names)}
+        case Advance():
+            return {"type": "advance", **asdict(payload)}
         case CreateGroup() | UpdateGroup() | DissolveGroup() | Recall() | Pull():
             return {"type": TYPES[type(payload)], **asdict(payload)}
         case _:
@@ -77,6 +92,7 @@ TYPES: dict[type, str] = {
     MiniProgram: "miniprogram",
     Card: "card",
     Native: "native",
+    Template: "template",
     Happening: "event",
     CreateGroup: "create_group",
     UpdateGroup: "update_group",

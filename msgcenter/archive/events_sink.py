@@ -7,7 +7,11 @@ once each.
 | the status is now expired or cancelled | suppressed (the code says which) |
 | a group command was sent | `msgcenter.group.` created, updated or dissolved `.v1`, with the far end's id of the group |
 | a group command was refused, or its outcome is unknown | `msgcenter.group.` failed or uncertain `.v1` |
-| an inbound message was passed on (Routed) | received, with its content |
+| an inbound message was passed on (Routed) | received, with its content; direction `staff`: the account's human wrote it |
+| an event about a group, made by the API, was passed on | `msgcenter.group.` dissolve_asked or dissolving `.v1`, as it is |
+| an event about a caller, made by `msgcenter.callers`, was passed on | `msgcenter.caller.share_exceeded.v1`, as it is |
+| a recall was carried out, or could not be | recalled, recall_failed |
+| a plan was closed | `msgcenter.plan.` reached, unreached (also: its time was over) or stopped `.v1`; exactly one |
 | anything else: pending statuses, a step that failed while the plan goes on | none |
 
 Both a pass of our own and a receipt can bring the news. The id is made of message, step and word (and
@@ -16,10 +20,13 @@ only confirms what a receipt has said, or a record that comes twice make no seco
 message that nobody is assigned to has caller "", which only readers of everything see. Events of one
 outbound message share a partition, and so do the inbound messages of one conversation: each is read
 in order.
+
+Long because it is that whole table in code: one function for each kind of record.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -28,21 +35,28 @@ from msgcenter.archive.content import content_of
 from msgcenter.archive.sink import SinkContext, SinkError
 from msgcenter.bus.topology import partition_of
 from msgcenter.groups import UNDONE, is_command, verdict
+from msgcenter.plans import Told
 from msgcenter.store import Event, StoreError
-from msgcenter.store.rows import code_of
+from msgcenter.store.rows import code_of, direction_of
 from msgcenter.store.store import Store
 from protocols.envelope import Envelope, Record, hashed
 from protocols.outcome import Held, Outcome, Rejected, Routed, Sent, Suppressed, Unknown
 from protocols.payload import (
+    Advance,
     CreateGroup,
     DeliveryReport,
     DissolveGroup,
     Notice,
+    Plan,
     Pull,
+    Recall,
+    Signal,
     UpdateGroup,
 )
 
 SOURCE = "/msgcenter"
+SHARE_EXCEEDED = "msgcenter.caller.share_exceeded.v1"
+"""What `msgcenter.callers` tells a caller of."""
 
 #: Status after a record -> word of the event, where it is news to the caller.
 NEWS: dict[str, str] = {
@@ -58,7 +72,7 @@ NEWS: dict[str, str] = {
     "cancelled": "suppressed",
 }
 _OF_RECEIPTS = frozenset({"undelivered", "delivered", "read"})
-WORDS = frozenset({*NEWS.values(), "received"})
+WORDS = frozenset({*NEWS.values(), "received", "recalled", "recall_failed"})
 
 #: What a sent command did, and what else may be said of one.
 _DONE: dict[type, str] = {
@@ -67,7 +81,23 @@ _DONE: dict[type, str] = {
     DissolveGroup: "dissolved",
 }
 _NOT_DONE: dict[str, str] = {"lost": "uncertain", "refused": "failed"}
-GROUP_WORDS = frozenset({*_DONE.values(), *_NOT_DONE.values()})
+GROUP_WORDS = frozenset({*_DONE.values(), *_NOT_DONE.values(), "dissolve_asked", "dissolving"})
+
+
+#: How a plan ended -> what is told of it.
+_ENDS: dict[str, str] = {
+    "reached": "reached",
+    "unreached": "unreached",
+    "expired": "unreached",
+    "stopped": "stopped",
+    "cancelled": "stopped",
+}
+PLAN_WORDS = frozenset(_ENDS.values())
+
+
+def plan_type(word: str) -> str:
+    """The CloudEvents type of a word of `PLAN_WORDS`."""
+    return f"msgcenter.plan.{word}.v1"
 
 
 def event_type(word: str) -> str:
@@ -84,7 +114,7 @@ def _event_id(message: str, step: int, word: str, attempt: int = 0) -> str:
     return f"evt_{hashed(message, step, word, attempt if word == 'held' else 0, 'event')}"
 
 
-def _rfc3339(ms: int) -> str:
+def rfc3339(ms: int) -> str:
     return (
         datetime.fromtimestamp(ms / 1000, UTC)
         .isoformat(timespec="milliseconds")
@@ -103,12 +133,14 @@ def _received(record: Record) -> Event:
         "message": envelope.id,
         "from": sender,
         "to": str(envelope.to),
+        "direction": direction_of(envelope),
         "account": envelope.account,
         "channel": envelope.channel,
         "category": envelope.category,
         "conversation": envelope.order_key,
+        **({"chat": envelope.chat, "mentions": envelope.mentions} if envelope.chat else {}),
         "reply_to": envelope.reply_to,
-        "received_at": _rfc3339(envelope.created_at),
+        "received_at": rfc3339(envelope.created_at),
         "content": content_of(envelope, "full"),
     }
     return Event(
@@ -141,7 +173,7 @@ def _news(record: Record, word: str, *, caller: str, step: int, attempt: int) ->
         data["campaign"] = record.envelope.campaign
         data["possibly_duplicate"] = record.envelope.possibly_duplicate
     if isinstance(record.outcome, Held):
-        data["until"] = _rfc3339(record.outcome.until)
+        data["until"] = rfc3339(record.outcome.until)
     return Event(
         id=_event_id(message, step, word, attempt),
         caller=caller,
@@ -186,10 +218,85 @@ def _of_group(record: Record) -> Event | None:
     )
 
 
+def is_told(envelope: Envelope) -> bool:
+    """Whether it is an event about a group or a caller, on its way here and not yet, by a channel, to a subscriber."""
+    return isinstance(envelope.payload, Notice) and (
+        envelope.to.scheme == "group" or (envelope.to.scheme == "caller" and not envelope.channel)
+    )
+
+
+def _told(record: Record, payload: Notice) -> Event | None:
+    """The event as whoever published it made it."""
+    if not isinstance(record.outcome, Sent):
+        return None
+    envelope = record.envelope
+    document = json.loads(payload.body)
+    return Event(
+        id=payload.event_id,
+        caller=envelope.caller,
+        type=payload.type,
+        at=envelope.created_at,
+        subject=document["subject"],
+        message=document["data"].get("message", ""),
+        data=document["data"],
+    )
+
+
+def _of_recall(record: Record, payload: Recall) -> Event | None:
+    """Whether a message could be taken back."""
+    if not isinstance(record.outcome, Sent | Rejected | Suppressed | Unknown):
+        return None
+    word = "recalled" if isinstance(record.outcome, Sent) else "recall_failed"
+    return Event(
+        id=_event_id(record.envelope.id, record.envelope.step, word),
+        caller=record.envelope.caller,
+        type=event_type(word),
+        at=record.at,
+        subject=payload.message,
+        message=payload.message,
+        data={
+            "message": payload.message,
+            "reference": record.reference,
+            "recall": record.envelope.id,
+            "channel": record.envelope.channel,
+            "code": code_of(record),
+            "detail": _detail(record.outcome),
+        },
+    )
+
+
+def _of_plan(record: Record, message: str) -> Event | None:
+    """How a plan ended. The id follows from the message alone: one event, whoever closes it."""
+    said = Told.read(record.outcome.to) if isinstance(record.outcome, Routed) else Told()
+    if not said.result:
+        return None
+    return Event(
+        id=_event_id(message, 0, "plan"),
+        caller=record.subject_caller,
+        type=plan_type(_ENDS[said.result]),
+        at=record.at,
+        subject=message,
+        message=message,
+        data={
+            "message": message,
+            "reference": record.reference,
+            "result": said.result,
+            "status": said.status,
+            "overlap": any(("overlap", "true") in d.facts for d in record.decisions),
+        },
+    )
+
+
 def event_of(record: Record) -> Event | None:
     """The event a record makes, if it makes one."""
     envelope = record.envelope
     word = NEWS.get(record.status, "")
+    if isinstance(envelope.payload, Advance | Plan):
+        plan = _of_plan(record, record.subject or envelope.id)
+        if plan is not None or isinstance(envelope.payload, Advance):
+            return plan
+    if isinstance(envelope.payload, Recall):
+        return _of_recall(record, envelope.payload)
     if record.subject:
         if not word:
             return None
@@ -200,7 +307,9 @@ def event_of(record: Record) -> Event | None:
             step=record.subject_step,
             attempt=record.subject_attempt,
         )
-    if isinstance(envelope.payload, DeliveryReport | Notice | Pull):
+    if isinstance(envelope.payload, Notice) and is_told(envelope):
+        return _told(record, envelope.payload)
+    if isinstance(envelope.payload, DeliveryReport | Notice | Pull | Signal):
         return None  # a report nobody is waiting for; an event about an event; a doorbell
     if envelope.inbound:
         return _received(record) if isinstance(record.outcome, Routed) else None
@@ -215,7 +324,7 @@ def order_of(event: Event, envelope: Envelope) -> str:
     """What an event must stay in order with: its conversation (inbound), its group, else its message."""
     if event.type == event_type("received"):
         return envelope.order_key or envelope.id
-    if is_command(envelope.payload):
+    if is_command(envelope.payload) or is_told(envelope):
         return envelope.order_key
     return event.message
 
@@ -227,7 +336,7 @@ def cloud_event(event: Event) -> dict[str, Any]:
         "id": event.id,
         "source": SOURCE,
         "type": event.type,
-        "time": _rfc3339(event.at),
+        "time": rfc3339(event.at),
         "subject": event.subject,
         "data": dict(event.data),
     }

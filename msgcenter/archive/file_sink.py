@@ -86,6 +86,8 @@ def record_to_json(item: Record, policy: ContentPolicy) -> dict[str, Any]:
         value["caller"] = item.envelope.caller
         value["envelope"] = envelope_row(item.envelope, policy(item.envelope.category), "")
         del value["envelope"]["envelope_order"], value["envelope"]["known"]
+        if item.facts:
+            value["facts"] = json.loads(item.facts)
     return value
 
 

@@ -1,8 +1,9 @@
 """The registry as a sink: records of group commands and what far ends tell of groups move the group registry; every record of a
-message moves its account's last times."""
+message moves its account's last times, and what is said in a group that nobody here knows makes it known."""
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -14,6 +15,8 @@ from protocols.envelope import Record
 from protocols.outcome import Routed, Sent
 from protocols.payload import DeliveryReport, Happening, Notice
 
+MET = 20_000
+"""So many groups are remembered as known."""
 TOUCH_MS = 1000
 """An account's times are written when they moved on by this much."""
 
@@ -21,11 +24,19 @@ TOUCH_MS = 1000
 class RegistrySink:
     """Applies records to a Store that the composition root opens and closes. A record that comes again changes nothing."""
 
-    def __init__(self, name: str, store: Store, kind_of: Callable[[str], str]) -> None:
-        """`kind_of`: channel -> its kind."""
+    def __init__(
+        self,
+        name: str,
+        store: Store,
+        kind_of: Callable[[str], str],
+        home_of: Callable[[str], str] = lambda channel: channel,
+    ) -> None:
+        """`kind_of`: channel -> its kind. `home_of`: channel -> the one whose groups it tells of."""
         self.name = name
         self._store = store
         self._kind_of = kind_of
+        self._home_of = home_of
+        self._met: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._received: dict[str, int] = {}
         self._sent: dict[str, int] = {}
 
@@ -46,6 +57,8 @@ class RegistrySink:
                     await self._happening(record, payload)
                 elif envelope.account and not isinstance(payload, DeliveryReport | Notice):
                     if envelope.inbound and isinstance(record.outcome, Routed):
+                        if envelope.chat:
+                            await self._meet(record)
                         _later(received, envelope.account, record.at)
                     elif isinstance(record.outcome, Sent):
                         _later(sent, envelope.account, record.at)
@@ -63,11 +76,24 @@ class RegistrySink:
         if body is None or not isinstance(record.outcome, Routed):
             return
         at = envelope.created_at
+        home = self._home_of(envelope.channel)
         new = None
         if payload.kind != "group_dismissed":
-            new = read_in(envelope, self._kind_of(envelope.channel), str(body["chat"]), at)
+            new = read_in(envelope, home, self._kind_of(home), str(body["chat"]), at)
         change = partial(after_happening, kind=payload.kind, body=body, at=at)
-        await self._store.see_group(envelope.channel, str(body["chat"]), change, new)
+        await self._store.see_group(home, str(body["chat"]), change, new)
+
+    async def _meet(self, record: Record) -> None:
+        """A message told of a group: an answer to it must find the group."""
+        envelope = record.envelope
+        home = self._home_of(envelope.channel)
+        if (home, envelope.chat) in self._met:
+            return
+        new = read_in(envelope, home, self._kind_of(home), envelope.chat, envelope.created_at)
+        await self._store.see_group(home, envelope.chat, lambda row: None, new)
+        self._met[home, envelope.chat] = None
+        while len(self._met) > MET:
+            self._met.popitem(last=False)
 
     async def _touch(self, received: dict[str, int], sent: dict[str, int]) -> None:
         news = {n: at for n, at in received.items() if at >= self._received.get(n, 0) + TOUCH_MS}
@@ -87,4 +113,4 @@ def _later(times: dict[str, int], account: str, at: int) -> None:
 
 def make(context: SinkContext) -> RegistrySink:
     """Entry point."""
-    return RegistrySink(context.name, context.store, context.kind_of)
+    return RegistrySink(context.name, context.store, context.kind_of, context.home_of)

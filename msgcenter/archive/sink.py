@@ -50,7 +50,8 @@ class Sink(Protocol):
 @dataclass(frozen=True, slots=True)
 class SinkContext:
     """What the core lends one sink. `directory`: its own, may not exist yet. `settings`: its part
-    of the config. `partitions`: of the event log. `kind_of`: the kind of a channel as configured now, "" when there is none."""
+    of the config. `partitions`: of the event log. `kind_of`: the kind of a channel as configured now, "" when there is none.
+    `home_of`: the channel whose accounts and groups it reads, usually itself."""
 
     name: str
     clock: Clock
@@ -60,3 +61,4 @@ class SinkContext:
     partitions: int = 1
     settings: Mapping[str, Any] = field(default_factory=dict)
     kind_of: Callable[[str], str] = lambda channel: ""
+    home_of: Callable[[str], str] = lambda channel: channel

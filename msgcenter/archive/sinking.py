@@ -28,15 +28,21 @@ class _Plain:
 
 
 class Sinking(_Plain):
-    """Hand the records of a lease to a sink in one write."""
+    """Hand the records of a lease to a sink in one write; `written` is told how many it took."""
 
-    def __init__(self, write: Callable[[Sequence[Record]], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        write: Callable[[Sequence[Record]], Awaitable[None]],
+        written: Callable[[int], object],
+    ) -> None:
         self._write = write
+        self._written = written
 
     async def __call__(self, leased: Sequence[Leased], stop: asyncio.Event) -> None:
         records = [record for one in leased for record in one.records]
         if records:
             await self._write(records)
+            self._written(len(records))
         for one in leased:
             one.done = True
 

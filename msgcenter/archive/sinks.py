@@ -29,6 +29,7 @@ class Sinks:
         partitions: int,
         settings: Mapping[str, Mapping[str, Any]],
         kind_of: Callable[[str], str],
+        home_of: Callable[[str], str] = lambda channel: channel,
         disabled: frozenset[str] = frozenset(),
         log: Any,
     ) -> None:
@@ -46,6 +47,7 @@ class Sinks:
                 partitions=partitions,
                 settings=own,
                 kind_of=kind_of,
+                home_of=home_of,
             )
             journal = Journal(data / "spill" / point.name)
             self._spilled[point.name] = Spilled(point.load()(context), journal, clock, log=log)

@@ -11,6 +11,8 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
 
+from msgcenter.unavailable import Unavailable
+
 Lane: TypeAlias = Literal["conv", "urgent", "normal", "bulk"]
 LANES: tuple[Lane, ...] = ("urgent", "conv", "normal", "bulk")
 """Highest first."""
@@ -19,7 +21,7 @@ LANES: tuple[Lane, ...] = ("urgent", "conv", "normal", "bulk")
 DELAYS = (1, 5, 30, 120, 600)
 
 
-class BusError(Exception):
+class BusError(Unavailable):
     """The bus could not do it now. For `publish`: at least one frame is *not known to be* durable; it may be."""
 
 

@@ -4,6 +4,8 @@ What is leased lives in memory only, so the leases of a process that died are fr
 next one; the delivery number is stored before a frame is handed out, so that a frame which kills
 its reader shows. A caller that is cancelled does not undo its commit: the accounts in memory follow
 the commit (`_run`), never the caller.
+
+One file, for publishing, leasing and settling are transactions over the same few tables.
 """
 
 from __future__ import annotations

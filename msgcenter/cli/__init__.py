@@ -16,10 +16,38 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "serve": ("msgcenter.cli.serve", "Run the product, or some of its roles"),
     "send": ("msgcenter.cli.send", "Send one message and show what became of it"),
     "status": ("msgcenter.cli.status", "One screen: queues, oldest ages, links, held, dead"),
+    "doctor": (
+        "msgcenter.cli.doctor",
+        "What is wrong with files, servers, clocks, keys; what to do",
+    ),
     "tail": ("msgcenter.cli.tail", "Follow the events of a caller"),
     "keys": ("msgcenter.cli.keys", "Make, list and revoke API keys"),
+    "customers": ("msgcenter.cli.customers", "Read customers in, show them, write them out"),
+    "sms": ("msgcenter.cli.sms", "What a text makes of short messages; a list of numbers checked"),
+    "pause": (
+        "msgcenter.cli.pause",
+        "Stop a campaign, caller, category or channel: held, not dropped",
+    ),
+    "resume": ("msgcenter.cli.pause", "Let what was paused go on, spread"),
     "dead": ("msgcenter.cli.dead", "List and replay dead letters"),
-    "config": ("msgcenter.cli.config", "Check, show and describe the configuration files"),
+    "reviews": ("msgcenter.cli.reviews", "Look at held content; approve or reject it"),
+    "reconcile": ("msgcenter.cli.reconcile", "Per account and day: relayed against archived"),
+    "backup": ("msgcenter.cli.backup", "Configuration, keys and data in one checked file"),
+    "restore": (
+        "msgcenter.cli.backup",
+        "Check a backup, or put it in place: nothing sent twice, gaps listed",
+    ),
+    "config": ("msgcenter.cli.configuring", "Check, test, compare, try and apply the rules"),
+    "templates": (
+        "msgcenter.cli.templates",
+        "List, show and try out the templates of a configuration folder",
+    ),
+    "reference": (
+        "msgcenter.cli.reference",
+        "Every key of the configuration, every metric, as a page",
+    ),
+    "adapter": ("msgcenter.cli.adapter", "What each channel kind can do; begin a new one"),
+    "events": ("msgcenter.cli.events", "What each type of event holds"),
     "sim": ("msgcenter.cli.sim", "Run a simulated far end alone"),
 }
 

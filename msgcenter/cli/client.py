@@ -130,15 +130,20 @@ def ask(client: Client, method: str, path: str, body: Any = None, **more: Any) -
     except Unavailable as error:
         fail(str(error), EX_UNAVAILABLE)
     except Refused as no:
-        problem = no.problem
-        lines = [f"{problem.get('title')}: {problem.get('detail')}"]
-        for fault in problem.get("errors", ()):
-            value = f" ({fault['value']})" if "value" in fault else ""
-            lines.append(f"  {fault['field']}{value} {fault['detail']}; {fault['remedy']}")
-        if not problem.get("errors") and problem.get("remedy"):
-            lines.append(f"  {problem['remedy']}")
-        code = {401: EX_NOPERM, 403: EX_NOPERM, 429: EX_UNAVAILABLE}.get(no.status, EX_DATAERR)
-        fail("\n".join(lines), EX_UNAVAILABLE if no.status >= 500 else code)
+        refused(no)
+
+
+def refused(no: Refused) -> NoReturn:
+    """Say what the server has against it, and leave."""
+    problem = no.problem
+    lines = [f"{problem.get('title')}: {problem.get('detail')}"]
+    for fault in problem.get("errors", ()):
+        value = f" ({fault['value']})" if "value" in fault else ""
+        lines.append(f"  {fault['field']}{value} {fault['detail']}; {fault['remedy']}")
+    if not problem.get("errors") and problem.get("remedy"):
+        lines.append(f"  {problem['remedy']}")
+    code = {401: EX_NOPERM, 403: EX_NOPERM, 429: EX_UNAVAILABLE}.get(no.status, EX_DATAERR)
+    fail("\n".join(lines), EX_UNAVAILABLE if no.status >= 500 else code)
 
 
 def print_json(content: object) -> None:

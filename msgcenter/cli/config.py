@@ -1,4 +1,4 @@
-"""`msgcenter config`: check, show, schema and status of a configuration folder, without a running
+"""`msgcenter config`: check, test, show, schema and status of a configuration folder, without a running
 process."""
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from msgcenter.cli.client import KeyFile, Url
 from msgcenter.clock import SystemClock
 from msgcenter.config import Config, ConfigErrors, ConfigProblem, Mark, json_schema, load
+from msgcenter.config.suite import run, suite_files
 
 EX_CONFIG = 78
 DEFAULT_FOLDER = Path("config")
@@ -69,14 +71,48 @@ def folder_of(given: Path | None, env: Mapping[str, str]) -> Path | None:
 @app.command()
 def check(folder: Folder = None, as_json: AsJson = False) -> None:
     """Report every fault with file, line and remedy; exit 0 if there is none, else 78."""
-    config = _load_or_exit(folder, as_json=as_json)
+    config = load_or_exit(folder, as_json=as_json)
     counts = _counts(config)
     if as_json:
         _print_json({"ok": True, "hash": config.hash, "counts": counts, "problems": []})
         return
     where = str(config.directory) if config.directory else "built-in defaults (no folder)"
     parts = ", ".join(f"{n} {name}" for name, n in counts.items())
-    _console().print(Text.assemble(("good", "bold green"), f"  {where}: {parts}"))
+    line = Text.assemble(("good", "bold green"), f"  {where}: {parts}")
+    _console().print(line, soft_wrap=True)
+
+
+@app.command()
+def test(
+    folder: Folder = None,
+    files: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--file", help="Run this file instead; may be given again.", show_default=False
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run the rules' own test files, *_test.yaml beside them; exit 1 if a decision differs, 78 if a file is faulty."""
+    config = load_or_exit(folder, as_json=as_json)
+    found = files or (suite_files(config.directory) if config.directory else [])
+    try:
+        results = [result for file in found for result in run(config, file)]
+    except ConfigErrors as e:
+        report(e, as_json=as_json)
+        raise typer.Exit(EX_CONFIG) from e
+    failed = [result for result in results if result.differences]
+    if as_json:
+        rows = [
+            {"test": r.name, "at": str(r.mark), "differences": list(r.differences)} for r in results
+        ]
+        _print_json({"ok": not failed, "tests": rows})
+    else:
+        for result in failed:
+            typer.echo(f"{result.mark}  {result.name}: {'; '.join(result.differences)}")
+        typer.echo(f"{len(results) - len(failed)} passed, {len(failed)} failed, {len(found)} files")
+    if failed:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -88,7 +124,7 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Print the merged configuration with every default filled in; never a secret's value."""
-    files = _load_or_exit(folder, as_json=as_json).effective(redact=redact)
+    files = load_or_exit(folder, as_json=as_json).effective(redact=redact)
     if as_json:
         _print_json(files)
         return
@@ -114,7 +150,7 @@ def schema(
     try:
         schemas = json_schema(None if plain else installed_settings())
     except ConfigErrors as e:
-        _report(e, as_json=False)
+        report(e, as_json=False)
         raise typer.Exit(EX_CONFIG) from e
     if name is not None:
         name = name.removesuffix(".yaml")
@@ -136,9 +172,22 @@ def schema_text(content: Mapping[str, Any]) -> str:
 
 
 @app.command()
-def status(folder: Folder = None, as_json: AsJson = False) -> None:
+def status(
+    folder: Folder = None,
+    live: Annotated[
+        bool, typer.Option("--live", help="Of a running server: what is in force, what waits.")
+    ] = False,
+    url: Url = None,
+    key_file: KeyFile = None,
+    as_json: AsJson = False,
+) -> None:
     """Which files are read, their hashes, and the hash of the whole."""
-    config = _load_or_exit(folder, as_json=as_json)
+    if live:
+        from msgcenter.cli.rollout import live_status
+
+        live_status(url, key_file, as_json)
+        return
+    config = load_or_exit(folder, as_json=as_json)
     content = describe(config)
     if as_json:
         _print_json(content)
@@ -185,10 +234,14 @@ def _counts(config: Config) -> dict[str, int]:
         "categories": len(config.policy.categories),
         "callers": len(config.callers),
         "accounts": len(config.accounts),
+        "words": sum(len(words) for words in config.words.lists.values()),
+        "holidays": len(config.holidays.days),
+        "cities": len(config.cities),
+        "templates": len(config.templates),
     }
 
 
-def _load_or_exit(folder: Path | None, *, as_json: bool) -> Config:
+def load_or_exit(folder: Path | None, *, as_json: bool) -> Config:
     try:
         return load(
             folder_of(folder, os.environ),
@@ -197,11 +250,11 @@ def _load_or_exit(folder: Path | None, *, as_json: bool) -> Config:
             clock=SystemClock(),
         )
     except ConfigErrors as e:
-        _report(e, as_json=as_json)
+        report(e, as_json=as_json)
         raise typer.Exit(EX_CONFIG) from e
 
 
-def _report(errors: ConfigErrors, *, as_json: bool) -> None:
+def report(errors: ConfigErrors, *, as_json: bool) -> None:
     """A table on a terminal; else one line per problem, which editors and grep understand."""
     if as_json:
         _print_json({"ok": False, "problems": [p.as_dict() for p in errors.problems]})

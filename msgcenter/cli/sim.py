@@ -36,7 +36,7 @@ def app(args: Sequence[str], prog_name: str) -> None:
     make: type[Simulator] = next(iter(entry_points(group=GROUP, name=args[0]))).load()
     parser = parser_of(f"{prog_name} {args[0]}", make.Options, make.__doc__ or "")
     given = vars(parser.parse_args(args[1:]))
-    path, control = given.pop("journal"), given.pop("control_port")
+    path, control = given.pop("journal"), (given.pop("control_host"), given.pop("control_port"))
     options = read_options(parser, make.Options, given)
     try:
         journal = Journal(path)
@@ -67,6 +67,12 @@ def parser_of(prog: str, options: type[BaseModel], text: str) -> argparse.Argume
         default=None,
         metavar="NUMBER",
         help="also serve GET /journal/NAME and POST /control/NAME/COMMAND here; 0 picks a free one",
+    )
+    parser.add_argument(
+        "--control-host",
+        default="127.0.0.1",
+        metavar="TEXT",
+        help="address of the control port; it asks for no login (default '127.0.0.1')",
     )
     for name, field in options.model_fields.items():
         flag = "--" + name.replace("_", "-")
@@ -117,12 +123,13 @@ def _scalar(annotation: Any) -> bool:
     return isinstance(annotation, type) and issubclass(annotation, (*_SCALARS, Path))
 
 
-async def _run(simulator: Simulator, name: str, control: int | None) -> None:
+async def _run(simulator: Simulator, name: str, control: tuple[str, int | None]) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    journals = None if control is None else JournalServer({name: simulator}, port=control)
+    host, port = control
+    journals = None if port is None else JournalServer({name: simulator}, host=host, port=port)
     await simulator.start()
     try:
         lines = simulator.banner()

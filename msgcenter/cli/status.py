@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
+from contextlib import nullcontext, suppress
 from datetime import datetime
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console, Group
+from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from msgcenter.cli.client import AsJson, KeyFile, Url, ask, connect, print_json
+from msgcenter.cli.client import (
+    AsJson,
+    KeyFile,
+    Refused,
+    Unavailable,
+    Url,
+    ask,
+    connect,
+    print_json,
+    refused,
+)
+from msgcenter.clock import SystemClock
 
 app = typer.Typer(add_completion=False)
 _GOOD = {"up", "elsewhere"}
@@ -23,8 +38,22 @@ def status(
     key_file: KeyFile = None,
     as_json: AsJson = False,
     every: Annotated[bool, typer.Option("--all", help="Also list queues that are empty.")] = False,
+    watch: Annotated[
+        float | None,
+        typer.Option(
+            min=0.5, help="Look again every so many seconds, until Ctrl-C.", show_default=False
+        ),
+    ] = None,
 ) -> None:
     """Queues with depth and age of the oldest, links, held, parked and dead messages."""
+    if watch is not None and as_json:
+        raise typer.BadParameter(
+            "--watch draws a screen; call --json once per look", param_hint="--json"
+        )
+    if watch is not None:
+        with suppress(KeyboardInterrupt):
+            asyncio.run(_watch(url, key_file, watch, every=every))
+        return
     answer = ask(connect(url, key_file), "GET", "/v1/status")
     if as_json:
         print_json(answer)
@@ -32,12 +61,42 @@ def status(
     Console(file=sys.stdout, highlight=False).print(screen(answer, every=every))
 
 
-def screen(answer: dict[str, Any], *, every: bool = False) -> Group:
-    """The screen for an answer of `GET /v1/status`."""
+async def _watch(url: str | None, key_file: Path | None, seconds: float, *, every: bool) -> None:
+    """A server that is away is said on the screen and asked again: it may be the very thing that is watched."""
+    clock, client = SystemClock(), connect(url, key_file)
+    console = Console(file=sys.stdout, highlight=False)
+    before: dict[str, Any] | None = None
+    with (
+        Live(console=console, screen=True, auto_refresh=False)
+        if console.is_terminal
+        else nullcontext() as live
+    ):
+        while True:
+            shown: Text | Group
+            try:
+                answer = client.call("GET", "/v1/status")
+            except (Unavailable, Refused) as error:
+                if isinstance(error, Refused) and error.status < 500:
+                    refused(error)
+                shown = Text(str(error), "bold red")
+            else:
+                shown = screen(answer, every=every, before=before)
+                before = answer
+            if live is None:
+                console.print(shown)
+            else:
+                live.update(shown, refresh=True)
+            await clock.sleep(seconds)
+
+
+def screen(
+    answer: dict[str, Any], *, every: bool = False, before: dict[str, Any] | None = None
+) -> Group:
+    """The screen for an answer of `GET /v1/status`; with the answer `before`, how much the queues grew since."""
     return Group(
         _head(answer),
         Text(),
-        _queues(answer["queues"], every),
+        _queues(answer["queues"], every, (before or {}).get("queues")),
         Text(),
         _links(answer),
         _rest(answer),
@@ -68,18 +127,25 @@ def _head(answer: dict[str, Any]) -> Text:
     return head
 
 
-def _queues(queues: list[dict[str, Any]], every: bool) -> Table | Text:
+def _queues(
+    queues: list[dict[str, Any]], every: bool, before: list[dict[str, Any]] | None
+) -> Table | Text:
+    was = None if before is None else {queue["name"]: queue["ready"] for queue in before}
     shown = [queue for queue in queues if every or queue["ready"] or queue["leased"]]
     if not shown:
         return Text(f"queues   all {len(queues)} are empty")
     table = Table(box=None, pad_edge=False)
     table.add_column("queue")
-    for column in ("frames", "leased", "oldest"):
+    for column in ("frames", *(("change",) if was is not None else ()), "leased", "oldest"):
         table.add_column(column, justify="right")
     for queue in shown:
         oldest = queue.get("oldest_seconds")
         age = age_of(oldest) if oldest is not None else "-"
-        table.add_row(queue["name"], str(queue["ready"]), str(queue["leased"]), age)
+        cells = [queue["name"], str(queue["ready"]), str(queue["leased"]), age]
+        if was is not None:
+            grown = queue["ready"] - was.get(queue["name"], 0)
+            cells.insert(2, f"{grown:+d}" if grown else "")
+        table.add_row(*cells)
     return table
 
 

@@ -1,16 +1,15 @@
 """Configuration: strict models of the files ops edit, read and cross-checked as a whole, with file,
 line and remedy for every fault."""
 
+from msgcenter.config.category import Category, Retry
 from msgcenter.config.load import load
+from msgcenter.config.policy import CityConfig, PolicyConfig
 from msgcenter.config.problems import ConfigError, ConfigErrors, ConfigProblem, Mark
 from msgcenter.config.process import ROLES, ProcessConfig, Role
 from msgcenter.config.rules import (
     AccountConfig,
     CallerConfig,
-    Category,
     ChannelConfig,
-    PolicyConfig,
-    Retry,
     Route,
     RoutesConfig,
 )
@@ -27,6 +26,7 @@ __all__ = [
     "CallerConfig",
     "Category",
     "ChannelConfig",
+    "CityConfig",
     "Config",
     "ConfigError",
     "ConfigErrors",

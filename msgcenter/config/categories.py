@@ -1,5 +1,5 @@
-"""The shipped category table: seven kinds of message and what each may do; `policy.yaml` lays its
-own keys over it."""
+"""The shipped policy: the table of seven kinds of message and what each may do, window sets and opt-out words;
+`policy.yaml` lays its own keys over it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ SHIPPED: dict[str, dict[str, Any]] = {
         "tier": "P0",
         "bypass": True,
         "counts": False,
+        "quiet": [],
+        "dnd": False,
+        "service": True,
         "consent": False,
+        "opt_out": False,
         "max_hold": "0s",
         "retry": {"max_attempts": 3, "max_age": "60s"},
         "on_unknown": "never",
@@ -25,7 +29,11 @@ SHIPPED: dict[str, dict[str, Any]] = {
         "tier": "P1",
         "bypass": True,
         "counts": False,
+        "quiet": [],
+        "dnd": False,
+        "service": True,
         "consent": False,
+        "opt_out": False,
         "max_hold": "0s",
         "retry": {"max_attempts": 10, "max_age": "1h"},
         "on_unknown": "once",
@@ -39,7 +47,11 @@ SHIPPED: dict[str, dict[str, Any]] = {
         "tier": "P2",
         "bypass": True,
         "counts": True,
+        "quiet": [],
+        "dnd": False,
+        "service": True,
         "consent": False,
+        "opt_out": False,
         "max_hold": "0s",
         "retry": {"max_attempts": 20, "max_age": "1d"},
         "on_unknown": "once",
@@ -53,7 +65,12 @@ SHIPPED: dict[str, dict[str, Any]] = {
         "tier": "P3",
         "bypass": False,
         "counts": True,
+        "quiet": ["night"],
+        "dnd": True,
+        "service": False,
+        "on_quiet": "hold",
         "consent": False,
+        "opt_out": True,
         "max_hold": "4h",
         "retry": {"max_attempts": 10, "max_age": "4h"},
         "on_unknown": "once",
@@ -67,7 +84,12 @@ SHIPPED: dict[str, dict[str, Any]] = {
         "tier": "P4",
         "bypass": False,
         "counts": True,
+        "quiet": ["night"],
+        "dnd": True,
+        "service": True,
+        "on_quiet": "hold",
         "consent": False,
+        "opt_out": True,
         "max_hold": "1d",
         "retry": {"max_attempts": 10, "max_age": "1d"},
         "on_unknown": "never",
@@ -81,7 +103,12 @@ SHIPPED: dict[str, dict[str, Any]] = {
         "tier": "P5",
         "bypass": False,
         "counts": True,
+        "quiet": ["marketing"],
+        "dnd": True,
+        "service": False,
+        "on_quiet": "hold",
         "consent": True,
+        "opt_out": True,
         "max_hold": "3d",
         "retry": {"max_attempts": 8, "max_age": "1d"},
         "on_unknown": "never",
@@ -95,7 +122,12 @@ SHIPPED: dict[str, dict[str, Any]] = {
         "tier": "P6",
         "bypass": False,
         "counts": True,
+        "quiet": ["night"],
+        "dnd": True,
+        "service": False,
+        "on_quiet": "hold",
         "consent": False,
+        "opt_out": True,
         "max_hold": "7d",
         "retry": {"max_attempts": 8, "max_age": "3d"},
         "on_unknown": "never",
@@ -105,3 +137,38 @@ SHIPPED: dict[str, dict[str, Any]] = {
         "expires_in": "7d",
     },
 }
+
+#: 08:00-21:00 are the hours carriers and suppliers allow marketing SMS in; no law that fixes them was found.
+QUIET: dict[str, dict[str, Any]] = {
+    "marketing": {
+        "name_zh": "营销免打扰时段",
+        "windows": [{"hours": "21:00-08:00"}],
+        "source": "carrier",
+    },
+    "night": {
+        "name_zh": "夜间免打扰时段",
+        "windows": [{"hours": "22:00-08:00"}],
+    },
+}
+
+#: By SMS on 106… numbers only: on business numbers such as 10086 the same words are commands of the service hall. Said in a chat,
+#: they are meant for all channels of the person.
+OPT_OUT: dict[str, dict[str, Any]] = {
+    "ports": {
+        "numbers": ["106*"],
+        "out": ["R", "T", "TD", "N", "Q", "QX", "0000", "STOP", "退订", "取消", "拒收"],
+        "back": ["START", "恢复接收"],
+        "answer_out": "已为您退订，您将不再收到此类信息。",
+        "answer_back": "已为您恢复接收。",
+    },
+    "chats": {
+        "channels": ["wecom-kf"],
+        "out": ["TD", "退订", "拒收", "免打扰"],
+        "back": ["恢复接收", "取消免打扰"],
+        "scope": "all",
+        "answer_out": "已为您设置免打扰，您将不再收到营销和推广信息。回复“恢复接收”可重新接收。",
+        "answer_back": "已为您恢复接收。",
+    },
+}
+
+POLICY: dict[str, Any] = {"categories": SHIPPED, "quiet": QUIET, "opt_out": OPT_OUT}

@@ -1,5 +1,8 @@
 """Reads a configuration folder into one immutable `Config`, or raises every problem in it at
-once."""
+once.
+
+One file, for every step adds to the one list of problems that is told at the end.
+"""
 
 from __future__ import annotations
 
@@ -14,21 +17,32 @@ from typing import TypeVar
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from msgcenter.clock import Clock
-from msgcenter.config.categories import SHIPPED
+from msgcenter.config.categories import POLICY
+from msgcenter.config.compiled import compiled
 from msgcenter.config.crosscheck import Draft, crosscheck
 from msgcenter.config.faults import explain
+from msgcenter.config.policy import CityConfig, HolidaysConfig, PolicyConfig, WordsConfig
 from msgcenter.config.problems import ConfigErrors, ConfigProblem, Mark, did_you_mean, dotted
 from msgcenter.config.process import ProcessConfig
 from msgcenter.config.rules import (
     AccountConfig,
     CallerConfig,
     ChannelConfig,
-    PolicyConfig,
     RoutesConfig,
 )
-from msgcenter.config.snapshot import FILES, HOT_FILES, PROCESS_FILE, Config, FileInfo
+from msgcenter.config.snapshot import (
+    CITIES,
+    FILES,
+    HOT_FILES,
+    PROCESS_FILE,
+    TEMPLATES,
+    Config,
+    FileInfo,
+    files_in,
+)
 from msgcenter.config.source import Node, merge, node_of, parse, scalar
-from msgcenter.config.values import FromEnv, Name, Secret, SecretReader, reference_in
+from msgcenter.config.templates import TemplateConfig, book
+from msgcenter.config.values import FromEnv, Name, Secret, SecretReader, TextFile, reference_in
 
 ENV_PREFIX = "MSGCENTER__"
 
@@ -42,13 +56,15 @@ def load(
     settings_models: Mapping[str, type[BaseModel]],
     env: Mapping[str, str],
     clock: Clock,
+    texts: Mapping[str, bytes] | None = None,
 ) -> Config:
     """The configuration of `directory`; None is the embedded default: no files at all.
 
     `settings_models`: channel kind -> the model of its settings. `env`: where `${env:…}` and
-    `MSGCENTER__A__B` are looked up. Raises ConfigErrors with every problem of every file.
+    `MSGCENTER__A__B` are looked up. `texts`: the hot files, instead of those in the folder.
+    Raises ConfigErrors with every problem of every file.
     """
-    return _Loader(directory, settings_models, env).load(clock.now_ms())
+    return _Loader(directory, settings_models, env, texts).load(clock.now_ms())
 
 
 class _Loader:
@@ -57,7 +73,9 @@ class _Loader:
         directory: Path | None,
         settings_models: Mapping[str, type[BaseModel]],
         env: Mapping[str, str],
+        texts: Mapping[str, bytes] | None,
     ) -> None:
+        self._texts = texts
         self._directory = directory
         self._models = settings_models
         self._env = env
@@ -71,28 +89,46 @@ class _Loader:
     def load(self, now_ms: int) -> Config:
         for name in FILES:
             self._read(name)
+        cities, templates = self._files_in(CITIES), self._files_in(TEMPLATES)
         self._misspelt_files()
         self._nodes[PROCESS_FILE] = self._overridden(self._nodes[PROCESS_FILE])
-        shipped = node_of({"categories": SHIPPED}, Mark("the shipped category table"))
+        shipped = node_of(POLICY, Mark("the shipped category table"))
         self._nodes["policy.yaml"] = merge(shipped, self._nodes["policy.yaml"])
 
         process = self._model(PROCESS_FILE, ProcessConfig)
         routes = self._model("routes.yaml", RoutesConfig)
         policy = self._model("policy.yaml", PolicyConfig)
+        words = self._model("words.yaml", WordsConfig)
+        holidays = self._model("holidays.yaml", HolidaysConfig)
+        texts = {
+            _stem(name): made for name in templates if (made := self._template(name)) is not None
+        }
+        overlays = {name: city for name in cities if (city := self._model(name, CityConfig))}
         channels = self._entries("channels.yaml", ChannelConfig)
         callers = self._entries("callers.yaml", CallerConfig)
         accounts = self._entries("accounts.yaml", AccountConfig)
         settings = self._settings(channels)
         draft = Draft(
-            self._nodes, sorted(self._models), channels, routes, policy, callers, accounts
+            self._nodes,
+            sorted(self._models),
+            channels,
+            routes,
+            policy,
+            callers,
+            accounts,
+            settings,
+            overlays,
+            texts,
         )
         # a file that is not even YAML hides its names: do not blame the others for missing them
         if not self._unread:
             crosscheck(draft)
+        compiled_book = book(texts, draft.template_note)
         problems = self._problems + draft.problems
         if problems or process is None or routes is None or policy is None:
             raise ConfigErrors(problems, self._secrets.files)
-        public, rules = self._hash(FILES), self._hash(HOT_FILES)
+        assert words is not None and holidays is not None  # else there is a problem
+        public, rules = (self._hash((*files, *cities, *templates)) for files in (FILES, HOT_FILES))
         config = Config(
             directory=self._directory,
             process=process,
@@ -100,23 +136,37 @@ class _Loader:
             settings=MappingProxyType(settings),
             routes=routes,
             policy=policy,
+            words=words,
+            holidays=holidays,
+            cities=MappingProxyType({Path(name).stem: city for name, city in overlays.items()}),
+            rules=compiled(policy, words, holidays, tuple(overlays.values()), routes, channels),
+            templates=MappingProxyType(texts),
+            book=compiled_book,
             callers=MappingProxyType(callers),
             accounts=MappingProxyType(accounts),
-            files=tuple(self._info(name) for name in FILES),
+            files=tuple(self._info(name) for name in (*FILES, *cities, *templates)),
             hash=public,
             rules_hash=rules,
             loaded_at=now_ms,
             watched=tuple(self._secrets.files),
+            texts=MappingProxyType(
+                {name: data for name, data in self._bytes.items() if name != PROCESS_FILE}
+            ),
         )
         inside = hashlib.sha256(public.encode())
         for model in (process, *callers.values(), *settings.values()):
-            for secret in _secrets_in(model):
-                inside.update(b"\0" + hashlib.sha256(secret.reveal().encode()).digest())
+            for read in _read_in(model):
+                text = read.reveal() if isinstance(read, Secret) else read.text
+                inside.update(b"\0" + hashlib.sha256(text.encode()).digest())
         inside.update(process.model_dump_json().encode())
         return replace(config, identity=inside.hexdigest())
 
     def _read(self, name: str) -> None:
         self._nodes[name] = Node({}, Mark(name, 1, 1))
+        if self._texts is not None and name != PROCESS_FILE:
+            if name in self._texts:
+                self._take(name, self._texts[name])
+            return
         if self._directory is None:
             return
         try:
@@ -136,6 +186,9 @@ class _Loader:
             )
             self._unread.add(name)
             return
+        self._take(name, data)
+
+    def _take(self, name: str, data: bytes) -> None:
         self._bytes[name] = data
         node = parse(data, name, self._problems)
         if node is None:
@@ -143,7 +196,36 @@ class _Loader:
         else:
             self._nodes[name] = node
 
+    def _files_in(self, folder: str) -> list[str]:
+        if self._texts is not None:
+            given = sorted(name for name in self._texts if name.startswith(f"{folder}/"))
+            for name in given:
+                self._read(name)
+            return given
+        try:
+            names = files_in(self._directory, folder) if self._directory else []
+        except OSError as e:
+            self._note(Mark(folder), "", f"cannot be read: {e.strerror}", "correct its mode")
+            return []
+        for name in names:
+            self._read(name)
+        for path in sorted(self._directory.glob(f"{folder}/*.yml")) if self._directory else ():
+            mark = Mark(f"{folder}/{path.name}")
+            self._note(mark, "", "is not read", f"rename it to {path.stem}.yaml, or move it away")
+        return names
+
+    def _template(self, file: str) -> TemplateConfig | None:
+        try:
+            _NAME.validate_python(_stem(file))
+        except ValidationError:
+            remedy = "rename it: small letters, digits and -, like bill-due.yaml"
+            self._note(Mark(file), "", "its name cannot be a template's", remedy)
+            return None
+        return self._model(file, TemplateConfig)
+
     def _misspelt_files(self) -> None:
+        if self._texts is not None:
+            return
         try:
             present = sorted(self._directory.iterdir()) if self._directory else []
         except OSError:
@@ -151,6 +233,8 @@ class _Loader:
         absent = [name for name in FILES if name not in self._bytes and name not in self._unread]
         for path in present:
             if path.suffix in (".yaml", ".yml") and path.name not in FILES and path.is_file():
+                if path.stem.endswith("_test"):
+                    continue  # what `config test` runs
                 remedy = did_you_mean(path.stem, [Path(name).stem for name in absent], what="files")
                 if remedy.startswith("did you mean"):
                     right = remedy.split("`")[1] + ".yaml"
@@ -282,6 +366,10 @@ class _Loader:
         )
 
 
+def _stem(file: str) -> str:
+    return Path(file).stem
+
+
 _NAME: TypeAdapter[str] = TypeAdapter(Name)
 
 
@@ -302,15 +390,16 @@ def _strays(value: object, path: tuple[str | int, ...]) -> Iterator[tuple[str | 
         yield path
 
 
-def _secrets_in(value: object) -> Iterator[Secret]:
-    if isinstance(value, Secret):
+def _read_in(value: object) -> Iterator[Secret | TextFile]:
+    """What a model holds of other files and of the environment."""
+    if isinstance(value, Secret | TextFile):
         yield value
     elif isinstance(value, BaseModel):
         for name in type(value).model_fields:
-            yield from _secrets_in(getattr(value, name))
+            yield from _read_in(getattr(value, name))
     elif isinstance(value, Mapping):
         for child in value.values():
-            yield from _secrets_in(child)
+            yield from _read_in(child)
     elif isinstance(value, list | tuple):
         for child in value:
-            yield from _secrets_in(child)
+            yield from _read_in(child)

@@ -61,15 +61,21 @@ class Prefetch(Strict):
     """Frames (of up to 100 messages) that a consumer leases ahead, by lane."""
 
     conv: int = Field(default=8, ge=1, le=1000)
+    """Of the lane of conversations."""
     urgent: int = Field(default=16, ge=1, le=1000)
+    """Of P0 and P1."""
     normal: int = Field(default=8, ge=1, le=1000)
+    """Of P2 and P3."""
     bulk: int = Field(
         default=2, ge=1, le=2, description="at most 2, so that bulk never fills the sending window"
     )
 
 
 class BusConfig(_Server):
+    """What carries messages between the parts."""
+
     kind: Literal["sqlite", "rabbit"] = "sqlite"
+    """sqlite: a file under `data`, one process; rabbit: RabbitMQ, any number."""
     prefix: str = Field(
         default="mc", pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$", description="begins every queue name"
     )
@@ -83,11 +89,16 @@ class BusConfig(_Server):
         default=1000, ge=1, le=100_000, description="unconfirmed publishes before callers wait"
     )
     publish_timeout: Duration = 10.0
+    """Without the server's confirmation for so long, a publish has failed."""
     prefetch: Prefetch = Prefetch()
+    """Frames leased ahead, by lane."""
 
 
 class StateConfig(_Server):
+    """The fast shared memory: claims, caps, suppressions, status."""
+
     kind: Literal["sqlite", "redis", "memory"] = "sqlite"
+    """sqlite: a file under `data`, one process; redis: any number; memory: for tests, forgets all."""
     cluster: bool = Field(default=False, description="the url is one node of a Redis Cluster")
     prefix: str = Field(
         default="mc", pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$", description="begins every key"
@@ -101,10 +112,15 @@ class StateConfig(_Server):
 
 
 class StoreConfig(_Server):
+    """The database: due rows, history, customers, keys."""
+
     kind: Literal["sqlite", "postgres"] = "sqlite"
+    """sqlite: a file under `data`, one process; postgres: any number."""
 
 
 class ApiConfig(Strict):
+    """The HTTP API, in processes with role api."""
+
     host: str = Field(
         default="127.0.0.1", min_length=1, description="address to listen on; 0.0.0.0 for all"
     )
@@ -115,12 +131,29 @@ class ApiConfig(Strict):
         description="keys the hashes of API keys, 16 octets or more, the same in every process; "
         "none: a file of the data folder, made at the first start",
     )
+    public_url: str | None = Field(
+        default=None,
+        max_length=100,
+        description="how customers reach this API from outside: https://m.example.cn; short links and preference pages begin "
+        "with it, and only /s/ and /p/ need be let through to it; none: there are none",
+    )
     env: str = Field(
         default="live", pattern=r"^[a-z0-9]{1,12}$", description="part of every new API key"
     )
     bundle: int = Field(
         default=100, ge=1, le=100, description="most messages in one frame of natural bundling"
     )
+
+    @field_validator("public_url")
+    @classmethod
+    def _public(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        url = urlsplit(value)
+        plain = not (url.query or url.fragment or url.username)
+        if url.scheme not in ("http", "https") or not url.hostname or not plain:
+            raise fault("must be an http or https URL", "write it like https://m.example.cn")
+        return value.rstrip("/")
 
     @field_validator("pepper")
     @classmethod
@@ -137,7 +170,23 @@ class ApiConfig(Strict):
         return value
 
 
+class HealthConfig(Strict):
+    """A listener for probes and Prometheus in every process, whatever its roles: /livez, /readyz, /metrics, /version."""
+
+    host: str = Field(
+        default="127.0.0.1", min_length=1, description="address to listen on; 0.0.0.0 for all"
+    )
+    port: int | None = Field(
+        default=None,
+        ge=0,
+        le=65535,
+        description="0 takes a free one; none: only role api answers, on its own port",
+    )
+
+
 class ReloadConfig(Strict):
+    """How edits of the folder are noticed."""
+
     poll: Duration = Field(
         default=1.0,
         description="how often the folder is looked at; a change is taken once it rests",
@@ -152,7 +201,10 @@ class ReloadConfig(Strict):
 
 
 class LogConfig(Strict):
+    """Lines on stderr."""
+
     level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least important lines that are written."""
     format: Literal["auto", "json", "console"] = Field(
         default="auto", description="auto: console on a terminal, else JSON lines"
     )
@@ -162,6 +214,7 @@ class FileArchive(Strict):
     """Records as framed JSON lines, fsynced before they count as written."""
 
     enabled: bool = True
+    """Whether they are written."""
     path: Path = Field(default=Path("archive"), description="folder; a relative one lies in `data`")
     segment: Size = Field(default=64 << 20, description="a file is closed at this size")
 
@@ -170,11 +223,16 @@ class StoreArchive(Strict):
     """Records as rows of the message store, which the API reads."""
 
     enabled: bool = True
+    """Whether it is kept; without it the API knows no history."""
 
 
 class ArchiveConfig(Strict):
+    """Where records go."""
+
     file: FileArchive = FileArchive()
+    """Archive files, one JSON line a record."""
     store: StoreArchive = StoreArchive()
+    """The message store, which the API's history reads."""
 
 
 class MediaConfig(Strict):
@@ -228,6 +286,7 @@ class ProcessConfig(Strict):
     state: StateConfig = StateConfig()
     store: StoreConfig = StoreConfig()
     api: ApiConfig = ApiConfig()
+    health: HealthConfig = HealthConfig()
     roles: Annotated[tuple[Role, ...], BeforeValidator(_comma_list)] = Field(
         default=ROLES,
         min_length=1,

@@ -1,34 +1,39 @@
-"""The models of the hot files: channels, routes, policy, callers and accounts; swapped whole while
-the process runs."""
+"""The models of the hot files that name things: channels, routes, callers and accounts; swapped whole
+while the process runs."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, StringConstraints, field_validator, model_validator
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    StringConstraints,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
 
 from msgcenter.config.values import Duration, Name, Secret, Strict, fault
+from msgcenter.config.when import AgentType, When
+from msgcenter.policy.when import LEVELS
 
-Tier = Literal["P0", "P1", "P2", "P3", "P4", "P5", "P6"]
-Lane = Literal["conv", "urgent", "normal", "bulk"]
-Scope = Literal["send", "read", "read:all", "groups", "admin"]
-
-_LANES: Mapping[Tier, Lane] = {
-    "P0": "urgent",
-    "P1": "urgent",
-    "P2": "normal",
-    "P3": "normal",
-    "P4": "bulk",
-    "P5": "bulk",
-    "P6": "bulk",
-}
-AgentType = Literal["own", "partner", "field", "campus"]
-#: The levels of an organisation path, from the top.
-ORGANISATION = ("省", "地市", "区县", "网格", "厅店")
+Scope = Literal[
+    "send",
+    "read",
+    "read:all",
+    "groups",
+    "customers",
+    "read:customers",
+    "inbox",
+    "review",
+    "subscribe",
+    "admin",
+]
 
 _FarName = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 _NOT_IN_A_NAME = re.compile(r"[\s/|]")
@@ -40,6 +45,7 @@ class ChannelConfig(Strict):
 
     kind: Name = Field(description="which adapter: sms, platform, devnull, ...")
     enabled: bool = True
+    """false: out of service; what waits for it goes back to be routed anew."""
     settings: dict[str, Any] = Field(
         default_factory=dict, description="what the adapter of this kind asks for"
     )
@@ -52,6 +58,15 @@ class ChannelConfig(Strict):
     send_timeout: Duration = Field(
         default=30.0, description="after this an unanswered send is unknown"
     )
+    accounts_of: Name | None = Field(
+        None,
+        description="reads along what the accounts of this other channel write and are written",
+    )
+    silent_after: Duration | None = Field(
+        None,
+        description="an account of this channel that should be up and is quiet for longer counts as silent "
+        "(metric msgcenter_accounts_silent); none: not watched",
+    )
 
     @field_validator("send_timeout")
     @classmethod
@@ -60,118 +75,123 @@ class ChannelConfig(Strict):
             raise fault("must be longer than 0", "30s suits most far ends")
         return value
 
+    @field_validator("silent_after")
+    @classmethod
+    def _silence(cls, value: float | None) -> float | None:
+        if value is not None and value < 60:
+            raise fault("must be at least 1m", "6h suits accounts that talk all day")
+        return value
 
-class When(Strict):
-    """All given conditions must hold; each holds when one of its values does."""
 
-    categories: tuple[Name, ...] = Field(default=(), description="any of these categories")
-    callers: tuple[Name, ...] = Field(default=(), description="any of these callers")
-
-    @model_validator(mode="after")
-    def _some(self) -> When:
-        if not (self.categories or self.callers):
-            raise fault("has no condition", "add `categories` or `callers`, or remove `when`")
-        return self
+Weight = Annotated[float, Field(ge=0, le=1_000_000)]
 
 
 class Route(Strict):
-    """Messages of `kind` go out by `channel`; the first route that fits wins."""
+    """Messages of `kind` go out by `channel`, or by the channels of `split` in their proportion; the first route that fits wins.
+    Who falls to which channel stays the same, and a changed weight moves only the share that it must."""
 
+    name: Name | None = Field(
+        default=None, description="what decisions and cities call it; none: route and its number"
+    )
     kind: Name
-    channel: Name
+    """The channel kind that it is a way for."""
+    channel: Name | None = None
+    """The channel that carries it; or `split`."""
+    split: Mapping[Name, Weight] | None = Field(
+        default=None, description="channel -> its part of the persons: {east: 30, west: 70}"
+    )
+    draw: Annotated[str, StringConstraints(min_length=1, max_length=64)] | None = Field(
+        default=None,
+        description="name of the draw of `split`: the same name takes the same persons; none: the route's name",
+    )
     when: When | None = None
+    """The messages it is for; none: all of the kind."""
+    overridable: tuple[Literal["channel"], ...] = Field(
+        default=(), description="channel: a city's file may send it another way"
+    )
 
-    def fits(self, category: str, caller: str) -> bool:
-        when = self.when
-        return when is None or (
-            (not when.categories or category in when.categories)
-            and (not when.callers or caller in when.callers)
+    @field_validator("when")
+    @classmethod
+    def _kind_is_given(cls, when: When | None) -> When | None:
+        if when is not None and when.channels:
+            raise fault("a route cannot ask for `channels`", "it is for one: that is its `kind`")
+        return when
+
+    @field_validator("split")
+    @classmethod
+    def _parts(cls, split: Mapping[str, float] | None) -> Mapping[str, float] | None:
+        return checked_split(split)
+
+    @field_serializer("split", mode="wrap")
+    def _thaw(self, split: Mapping[str, float] | None, dump: SerializerFunctionWrapHandler) -> Any:
+        return dump(None if split is None else dict(split))
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Route:
+        one_way(self.channel, self.split)
+        if self.split is None and self.draw is not None:
+            raise fault(
+                "draw belongs to split", "remove it, or write `split: {east: 30, west: 70}`"
+            )
+        if self.split is not None and self.name is None and self.draw is None:
+            raise fault(
+                "a split needs a name or a draw",
+                "add `name: trial`: without it, a route put in above would draw all persons anew",
+            )
+        if self.overridable and self.name is None:
+            raise fault("is overridable but has no name", "add `name: …`, which cities/ refers to")
+        return self
+
+    @property
+    def ways(self) -> tuple[tuple[str, float], ...]:
+        """Channel and weight of each."""
+        return ways_of(self.channel, self.split)
+
+
+def checked_split(split: Mapping[str, float] | None) -> Mapping[str, float] | None:
+    """Frozen. Raises ValueError when nobody would fall to any channel."""
+    if split is None:
+        return None
+    if not any(split.values()):
+        raise fault("has no part above 0", "write it like {east: 30, west: 70}")
+    return MappingProxyType(dict(split))
+
+
+def one_way(channel: str | None, split: Mapping[str, float] | None) -> None:
+    """Raises ValueError unless exactly one is given."""
+    if (channel is None) == (split is None):
+        raise fault(
+            "needs exactly one of channel and split",
+            "write `channel: east`, or `split: {east: 30, west: 70}`",
         )
+
+
+def ways_of(
+    channel: str | None, split: Mapping[str, float] | None
+) -> tuple[tuple[str, float], ...]:
+    """Channel and weight of each way; those that take nobody are left out."""
+    if split is None:
+        return ((channel or "", 1.0),)
+    return tuple((name, weight) for name, weight in split.items() if weight)
 
 
 class RoutesConfig(Strict):
     """`routes.yaml`. A kind without a route uses its only enabled channel."""
 
     routes: tuple[Route, ...] = ()
+    """Looked at from the top; the first that fits is taken."""
 
-
-class Retry(Strict):
-    max_attempts: int = Field(ge=1, le=1000)
-    max_age: Duration = Field(description="no attempt later than this after acceptance")
-
-
-class Category(Strict):
-    """What may be done with messages of one category."""
-
-    name_zh: str = Field(min_length=1, max_length=40)
-    tier: Tier
-    bypass: bool = Field(description="passes caps and do-not-disturb")
-    counts: bool = Field(description="counts against caps")
-    consent: bool = Field(description="is refused without a consent record")
-    channels: tuple[Name, ...] | None = Field(
-        default=None, description="allowed channel kinds; none: all"
-    )
-    max_hold: Duration = Field(description="longest wait for a quiet window to end; 0: never held")
-    retry: Retry
-    on_unknown: Literal["never", "once"] = Field(
-        description="whether a send with unknown result is repeated"
-    )
-    receipt_wait: Duration = Field(
-        600.0, description="how long a receipt may resolve an unknown before it is settled"
-    )
-    retention: Duration = Field(description="how long the readable history keeps it")
-    content: Literal["full", "masked", "none"] = Field(
-        description="how much of the text is archived"
-    )
-    expires_in: Duration = Field(description="validity when the caller names none")
-
-    @property
-    def rank(self) -> int:
-        """0 (P0) to 6 (P6); lower goes first."""
-        return int(self.tier[1])
-
-    @property
-    def lane(self) -> Lane:
-        """The lane of a message without an `order_key` (one with it goes by `conv`)."""
-        return _LANES[self.tier]
-
-    @model_validator(mode="after")
-    def _tier_rules(self) -> Category:
-        if self.on_unknown == "once" and self.tier not in ("P1", "P2", "P3"):
-            raise fault(
-                f"on_unknown: once is not allowed for tier {self.tier}", "set `on_unknown: never`"
-            )
-        if self.max_hold and self.rank <= 1:
-            raise fault(f"tier {self.tier} is never held", "set `max_hold: 0s`")
-        if self.rank >= 4 and self.bypass:
-            raise fault(
-                f"tier {self.tier} must not bypass caps and do-not-disturb", "set `bypass: false`"
-            )
-        if self.expires_in <= 0:
-            raise fault(
-                "expires_in must be longer than 0", "give the time after which it is useless"
-            )
-        if self.retry.max_age > self.expires_in:
-            raise fault("retry.max_age is longer than expires_in", "lower `retry.max_age`")
-        return self
-
-
-class PolicyConfig(Strict):
-    """`policy.yaml`. Keys given for a shipped category replace only those; a new category needs all
-    of them."""
-
-    categories: Mapping[Name, Category]
-
-    @field_validator("categories", mode="after")
-    @classmethod
-    def _freeze(cls, value: Mapping[str, Category]) -> Mapping[str, Category]:
-        return MappingProxyType(dict(value))
+    def named(self) -> Iterator[tuple[str, Route]]:
+        """Every route with the name that decisions show."""
+        for number, route in enumerate(self.routes):
+            yield route.name or f"routes[{number}]", route
 
 
 class Callback(Strict):
     """Where a caller's status events are delivered, signed as Standard Webhooks."""
 
     url: str
+    """Where events are posted."""
     secret: Secret = Field(description="signing key, whsec_ and base64")
 
     @field_validator("url")
@@ -190,32 +210,95 @@ class Callback(Strict):
 
 
 class Quota(Strict):
-    """How much a caller may send; beyond it the API answers 429."""
+    """How much a caller may send; beyond it the API answers 429. Shared by all API processes."""
 
-    rate: float = Field(gt=0, le=1_000_000, description="messages per second, lasting")
-    burst: int = Field(default=1000, ge=1, le=1_000_000, description="messages at once")
+    rate: float | None = Field(
+        default=None, gt=0, le=1_000_000, description="messages per second, lasting"
+    )
+    burst: int = Field(
+        default=1000, ge=1, le=1_000_000, description="messages at once; goes with `rate`"
+    )
+    per_hour: int | None = Field(
+        default=None, ge=1, le=10_000_000_000, description="messages in any clock hour"
+    )
+    per_day: int | None = Field(
+        default=None,
+        ge=1,
+        le=100_000_000_000,
+        description="messages in any calendar day of the policy's time zone",
+    )
+
+    @model_validator(mode="after")
+    def _limits_something(self) -> Quota:
+        if self.rate is None and self.per_hour is None and self.per_day is None:
+            raise fault("limits nothing", "give `rate`, `per_hour` or `per_day`, or remove `quota`")
+        return self
+
+
+class StoppedShare(Strict):
+    """When a caller is told that much of what it sends does not arrive: one event for each window."""
+
+    share: float = Field(
+        default=0.2, gt=0, le=1, description="part of the window's messages held or dropped"
+    )
+    window: Duration = Field(default=3600.0, description="windows begin at full multiples of it")
+    least: int = Field(default=100, ge=1, description="messages before the share means anything")
+
+    @field_validator("window")
+    @classmethod
+    def _window_bounds(cls, value: float) -> float:
+        if not 60 <= value <= 86_400:
+            raise fault("must be between 1m and 24h", "1h suits most callers")
+        return value
+
+
+class Signing(Strict):
+    """Requests of the caller must be signed, on top of the key: what a leaked key alone is worth nothing for."""
+
+    secrets: tuple[Secret, ...] = Field(
+        min_length=1,
+        max_length=4,
+        description="signing keys, whsec_ and base64; several while one is being rotated",
+    )
 
 
 class CallerDefaults(Strict):
     """Used where a request says nothing."""
 
     category: Name | None = None
+    """Of a message that names none."""
     account: Name | None = Field(default=None, description="the `from` account")
     expires_in: Duration | None = None
+    """Of a message that says none; none: the category's."""
 
 
 class CallerConfig(Strict):
     """Another system that uses the API. Its keys lie hashed in the Store, not here."""
 
     name_zh: str = Field(default="", max_length=40)
+    """The name that people read."""
     enabled: bool = True
+    """false: every key of it is refused."""
     scopes: tuple[Scope, ...] = Field(min_length=1)
+    """What its keys may do."""
     categories: tuple[Name | Literal["*"], ...] = Field(
         default=(), description="what it may send; ['*'] for all"
     )
+    roles: tuple[Name, ...] = Field(
+        default=(), description="whose keys may approve changes of the rules as these (approvals)"
+    )
     callback: Callback | None = None
+    """Where its events go; none: they are pulled."""
     quota: Quota | None = None
+    """How much it may send; none: no quota."""
+    signing: Signing | None = None
+    """Whether requests must be signed, too."""
+    tell: StoppedShare | None = Field(
+        default=None,
+        description="an event when more than this share of its messages is held or dropped",
+    )
     defaults: CallerDefaults = CallerDefaults()
+    """For messages that say nothing."""
 
     def may_send(self, category: str) -> bool:
         return "send" in self.scopes and ("*" in self.categories or category in self.categories)
@@ -235,6 +318,7 @@ class AccountConfig(Strict):
     `number` and `extension`."""
 
     kind: Name
+    """The channel kind that it sends by."""
     channel: Name = Field(description="the channel that this account belongs to")
     address: _FarName | None = Field(
         default=None,
@@ -247,6 +331,7 @@ class AccountConfig(Strict):
         default="", description="digits after the access number"
     )
     name_zh: str = Field(default="", max_length=40)
+    """The name that people read."""
     corp: str = Field(
         default="", max_length=64, description="the enterprise it belongs to (corpid)"
     )
@@ -287,9 +372,9 @@ class AccountConfig(Strict):
     @classmethod
     def _levels(cls, value: str) -> str:
         levels = value.split("/") if value else []
-        if len(levels) > len(ORGANISATION) or any(not level.strip() for level in levels):
+        if len(levels) > len(LEVELS) or any(not level.strip() for level in levels):
             raise fault(
-                f"must be a path of one to {len(ORGANISATION)} names",
+                f"must be a path of one to {len(LEVELS)} names",
                 "write it like 广东/广州/天河/珠江新城/体育西厅",
             )
         return value

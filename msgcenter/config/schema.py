@@ -8,16 +8,18 @@ from typing import Any
 
 from pydantic import BaseModel, TypeAdapter
 
-from msgcenter.config.categories import SHIPPED
+from msgcenter.config.categories import POLICY
+from msgcenter.config.policy import CityConfig, HolidaysConfig, PolicyConfig, WordsConfig
 from msgcenter.config.process import ProcessConfig
 from msgcenter.config.rules import (
     AccountConfig,
     CallerConfig,
     ChannelConfig,
-    PolicyConfig,
     RoutesConfig,
 )
 from msgcenter.config.snapshot import PROCESS_FILE
+from msgcenter.config.suite import Suite
+from msgcenter.config.templates import TemplateConfig
 from msgcenter.config.values import Name
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -39,6 +41,11 @@ def json_schema(
         ),
         "routes": RoutesConfig.model_json_schema(),
         "policy": _over_shipped(PolicyConfig.model_json_schema()),
+        "words": WordsConfig.model_json_schema(),
+        "holidays": HolidaysConfig.model_json_schema(),
+        "city": CityConfig.model_json_schema(),
+        "template": TemplateConfig.model_json_schema(),
+        "policy_test": Suite.model_json_schema(),
         "callers": TypeAdapter(dict[Name, CallerConfig]).json_schema(),
         "accounts": TypeAdapter(dict[Name, AccountConfig]).json_schema(),
     }
@@ -68,17 +75,23 @@ def _with_settings(schema: dict[str, Any], models: Mapping[str, type[BaseModel]]
 
 
 def _over_shipped(schema: dict[str, Any]) -> dict[str, Any]:
-    """A shipped category may be given in part, a new one must be whole."""
+    """A shipped entry may be given in part, a new one must be whole."""
     definitions = schema["$defs"]
-    partial = copy.deepcopy(definitions["Category"])
-    partial.pop("required")
     retry = copy.deepcopy(definitions["Retry"])
     retry.pop("required")
     definitions["RetryInPart"] = retry
-    partial["properties"]["retry"] = {"$ref": "#/$defs/RetryInPart"}
-    definitions["CategoryInPart"] = partial
-    schema["properties"]["categories"]["properties"] = {
-        name: {"$ref": "#/$defs/CategoryInPart"} for name in SHIPPED
-    }
+    for key, entry in (
+        ("categories", "Category"),
+        ("quiet", "QuietSet"),
+        ("opt_out", "OptOutWords"),
+    ):
+        partial = copy.deepcopy(definitions[entry])
+        partial.pop("required", None)
+        if entry == "Category":
+            partial["properties"]["retry"] = {"$ref": "#/$defs/RetryInPart"}
+        definitions[f"{entry}InPart"] = partial
+        schema["properties"][key]["properties"] = {
+            name: {"$ref": f"#/$defs/{entry}InPart"} for name in POLICY[key]
+        }
     schema.pop("required", None)
     return schema

@@ -10,19 +10,39 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from msgcenter.config.category import Category
+from msgcenter.config.policy import CityConfig, HolidaysConfig, PolicyConfig, WordsConfig
 from msgcenter.config.process import ProcessConfig
 from msgcenter.config.rules import (
     AccountConfig,
     CallerConfig,
-    Category,
     ChannelConfig,
-    PolicyConfig,
     RoutesConfig,
 )
+from msgcenter.config.templates import TemplateConfig
+from msgcenter.policy.rules import Rules
+from msgcenter.policy.when import Facts
+from msgcenter.templates.book import Book
 
 PROCESS_FILE = "msgcenter.yaml"
-HOT_FILES = ("channels.yaml", "routes.yaml", "policy.yaml", "callers.yaml", "accounts.yaml")
+HOT_FILES = (
+    *("channels.yaml", "routes.yaml", "policy.yaml", "callers.yaml", "accounts.yaml"),
+    *("words.yaml", "holidays.yaml"),
+)
 FILES = (PROCESS_FILE, *HOT_FILES)
+#: The folders of the cities' own versions of rules and of templates, one file each.
+CITIES, TEMPLATES = "cities", "templates"
+
+
+def files_in(directory: Path, folder: str) -> list[str]:
+    """The files of a folder beside the others, as `FOLDER/NAME.yaml`, in order of name; none if there is no such folder.
+
+    Raises OSError if the folder cannot be read.
+    """
+    inside = directory / folder
+    if not inside.is_dir():
+        return []
+    return sorted(f"{folder}/{path.name}" for path in inside.iterdir() if path.suffix == ".yaml")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +66,15 @@ class Config:
     """Channel name -> its settings, an instance of the adapter's own model."""
     routes: RoutesConfig
     policy: PolicyConfig
+    words: WordsConfig
+    holidays: HolidaysConfig
+    cities: Mapping[str, CityConfig]
+    """File name without `.yaml` -> what the city changes."""
+    rules: Rules
+    """All of these, compiled."""
+    templates: Mapping[str, TemplateConfig]
+    book: Book
+    """The templates, compiled."""
     callers: Mapping[str, CallerConfig]
     accounts: Mapping[str, AccountConfig]
     files: tuple[FileInfo, ...]
@@ -62,6 +91,8 @@ class Config:
     """Secret files that were read."""
     restart_needed: tuple[str, ...] = ()
     """Keys of msgcenter.yaml that differ from what this process was started with."""
+    texts: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    """The hot files that are present, as they were read."""
     identity: str = field(default="", repr=False)
     """Changes when anything does, secrets included; never shown."""
 
@@ -70,14 +101,9 @@ class Config:
         return self.policy.categories[name]
 
     def channel_for(self, kind: str, category: str = "", caller: str = "") -> str | None:
-        """The channel that a message of this kind goes out by: the first route that fits, else the
-        kind's only enabled channel, else None."""
-        for route in self.routes.routes:
-            if route.kind == kind and route.fits(category, caller):
-                return route.channel
-        return next(
-            (name for name, c in self.channels.items() if c.kind == kind and c.enabled), None
-        )
+        """The channel that a message of this kind goes out by when nothing else is known of it."""
+        chosen = self.rules.routing.choose(kind, Facts(category=category, caller=caller))
+        return chosen.channel if chosen is not None else None
 
     def follow(self, old: Config) -> Config:
         """This configuration as the successor of a running one: what needs a restart stays as it
@@ -104,9 +130,11 @@ class Config:
             PROCESS_FILE: dump(self.process),
             "channels.yaml": channels,
             "routes.yaml": dump(self.routes),
-            "policy.yaml": {
-                "categories": {name: dump(c) for name, c in self.policy.categories.items()}
-            },
+            "policy.yaml": dump(self.policy),
+            "words.yaml": dump(self.words),
+            "holidays.yaml": dump(self.holidays),
+            **{f"{CITIES}/{name}.yaml": dump(c) for name, c in self.cities.items()},
+            **{f"{TEMPLATES}/{name}.yaml": dump(t) for name, t in self.templates.items()},
             "callers.yaml": {name: dump(c) for name, c in self.callers.items()},
             "accounts.yaml": {name: dump(c) for name, c in self.accounts.items()},
         }
@@ -131,6 +159,12 @@ def fingerprint(directory: Path | None, watched: Sequence[Path] = ()) -> str:
     """
     digest = hashlib.sha256()
     paths = [directory / name for name in FILES] if directory else []
+    for folder in (CITIES, TEMPLATES) if directory else ():
+        assert directory is not None
+        try:
+            paths += [directory / name for name in files_in(directory, folder)]
+        except OSError as e:
+            digest.update(f"{folder}\0{e.errno}\0".encode())
     for path in (*paths, *watched):
         digest.update(str(path).encode())
         try:

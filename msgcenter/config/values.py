@@ -7,6 +7,8 @@ An adapter's settings model may use all of them:
         host: str
         secret: Secret                 # in the file: ${env:SMS_SECRET} or ${file:/run/secrets/sms}
         active_test: Duration = 30.0   # in the file: 30s, 5m, 1h30m, or a number of seconds
+
+Long because each type brings its own reading, showing and JSON Schema.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from __future__ import annotations
 import re
 import stat
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -33,6 +36,7 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 REDACTED = "•••"
 MAX_SECRET_BYTES = 64 << 10
+MAX_TEXT_BYTES = 1 << 20
 
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?(?:ms|s|m|h|d))+")
@@ -46,7 +50,9 @@ class Strict(BaseModel):
     """The base of every configuration model: immutable, no unknown keys, no input echoed in
     errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True
+    )
 
 
 def fault(message: str, remedy: str) -> PydanticCustomError:
@@ -188,6 +194,19 @@ class SecretReader:
             raise fault(f"{path} is empty or over 64 KB", "put the secret alone in it")
         return value
 
+    def read_text(self, name: str) -> str:
+        """The text of a file beside the configuration that holds no secret; it is watched like one."""
+        path = self._directory / name
+        self.files[path] = None
+        try:
+            if path.stat().st_size > MAX_TEXT_BYTES:
+                raise fault(f"{path} is over 1 MB", "name a smaller file")
+            return path.read_text("utf-8")
+        except OSError as e:
+            raise fault(f"cannot read {path}: {e.strerror}", "name a file that is there") from e
+        except UnicodeDecodeError as e:
+            raise fault(f"{path} is not UTF-8 text", "store it as UTF-8") from e
+
 
 class Secret:
     """A secret and the reference it was read from. Only `reveal()` gives the value; printing gives
@@ -316,7 +335,48 @@ def _serialise(value: Secret, info: core_schema.SerializationInfo) -> str:
     return value.shown(redact=not (isinstance(context, dict) and context.get("references")))
 
 
-def _reader(info: ValidationInfo) -> Callable[[str, str], str]:
+class TextFile:
+    """A text file that a setting names, relative to the configuration: `name`, and the `text` it held when the configuration
+    was read. Editing it is editing the configuration. Code and tests build one with `TextFile(name, text)`."""
+
+    __slots__ = ("name", "text")
+
+    def __init__(self, name: str, text: str) -> None:
+        self.name = name
+        self.text = text
+
+    def __repr__(self) -> str:
+        return f"TextFile({self.name!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, TextFile) and (other.name, other.text) == (self.name, self.text)
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.text))
+
+    @classmethod
+    def _validate(cls, value: object, info: ValidationInfo) -> TextFile:
+        if isinstance(value, TextFile):
+            return value
+        if not isinstance(value, str) or not value:
+            raise fault("must be the name of a file", "name one beside the configuration")
+        return cls(value, _reader(info).read_text(value))
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.with_info_plain_validator_function(
+            cls._validate,
+            serialization=core_schema.plain_serializer_function_ser_schema(lambda one: one.name),
+        )
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {"type": "string", "minLength": 1, "description": "a file beside the configuration"}
+
+
+def _reader(info: ValidationInfo) -> SecretReader:
     context = info.context
     reader = context.get("secrets") if isinstance(context, dict) else None
     if not isinstance(reader, SecretReader):
@@ -331,3 +391,24 @@ def reference_in(value: object) -> bool:
     """Whether a plain value holds `${env:…}` or `${file:…}`, which only secret fields
     understand."""
     return isinstance(value, str) and _REFERENCE.search(value) is not None
+
+
+def parse_moment(value: object) -> int:
+    """RFC 3339 with an offset -> epoch milliseconds."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise fault("must be a moment", "write it like 2026-03-05T22:30:00+08:00")
+    return round(moment.timestamp() * 1000)
+
+
+Moment = Annotated[
+    int,
+    BeforeValidator(parse_moment),
+    PlainSerializer(lambda ms: ms, return_type=int),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]

@@ -30,6 +30,7 @@ from msgcenter.media.kinds import (
     kind_of,
 )
 from msgcenter.store import MediaRow
+from msgcenter.unavailable import Unavailable
 from protocols.envelope import hashed
 from protocols.errors import Malformed
 
@@ -45,7 +46,7 @@ _ID = re.compile(r"med_[0-9a-hjkmnp-tv-z]{26}")
 _UNFIT = re.compile(r"[\x00-\x1f\x7f/\\]")
 
 
-class MediaError(Exception):
+class MediaError(Unavailable):
     """The folder could not be read or written; nothing is known of the file. Worth another try."""
 
 

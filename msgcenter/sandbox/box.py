@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 from collections.abc import Mapping
 from importlib.metadata import entry_points
 from typing import Any
@@ -18,9 +19,10 @@ from msgcenter.simulator import Journal, Simulator
 
 CALLER = "crm"
 #: Journal name (the channel kind) -> simulator; the only place that names them.
-FAR_ENDS = {"sms": "smsc", "platform": "platform"}
+FAR_ENDS = {"sms": "smsc", "platform": "platform", "wecom": "wecom", "hosted": "hosted"}
 #: What the simulated carrier does with some numbers.
 REFUSED, ABSENT = "139000", "139001"
+WECOM_AGENT = 1_000_002
 _SMSC_FAULTS = {"refuse": {REFUSED: 13}, "stat_by_number": {ABSENT: "UNDELIV"}}
 
 
@@ -54,6 +56,18 @@ class Box:
         options: dict[str, dict[str, Any]] = {
             "smsc": {"secret": self.folder.secret("smsc")},
             "platform": {"secret": self.folder.secret("callback")},
+            "wecom": {
+                "secret": self.folder.secret("wecom"),
+                "callback_token": self.folder.secret("wecom-token"),
+                "aes_key": self.folder.secret("wecom-aes"),
+                # Ids of another run must not come again: they would be taken for repeats.
+                "seed": secrets.randbits(31),
+            },
+            "hosted": {
+                "secret": self.folder.secret("hosted"),
+                "event_secret": self.folder.secret("hosted-events"),
+                "seed": secrets.randbits(31),
+            },
         }
         for name, simulator in FAR_ENDS.items():
             self.far_ends[name] = await _started(simulator, options[simulator], ports[simulator])
@@ -76,6 +90,7 @@ class Box:
         except OSError as error:
             raise _taken(error, self._port, "--port") from error
         await self._have_key(self.process)
+        await self._hook_up(self.process)
 
     async def stop(self) -> None:
         """Product first, so that what it drains still finds its far ends."""
@@ -86,6 +101,19 @@ class Box:
             await far_end.stop()
             far_end.journal.close()
         self.far_ends.clear()
+
+    async def _hook_up(self, process: Process) -> None:
+        """Tell the far ends where we hear them, as an administrator does in their consoles; a channel that the user has
+        removed is left out."""
+        assert process.live is not None
+        channels = process.live.current.channels
+        if "wecom-service" in channels:
+            url = f"{self.url}/hooks/wecom-service/callback"
+            order = {"agentid": WECOM_AGENT, "url": url}
+            await self.far_ends["wecom"].control("callback_set", order)
+        if "wecom-hosted" in channels:
+            order = {"url": f"{self.url}/hooks/wecom-hosted/events"}
+            await self.far_ends["hosted"].control("callback", order)
 
     async def _have_key(self, process: Process) -> None:
         """The key of the last run while it is good, else a new one."""

@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import secrets
+import string
 from importlib.resources import files
 from pathlib import Path
 
@@ -14,6 +15,8 @@ TEMPLATES = ("msgcenter", "channels", "routes", "policy", "callers", "accounts")
 _PLACES = {
     "smsc": ("channels.yaml", "port: {port}"),
     "platform": ("callers.yaml", "http://127.0.0.1:{port}/"),
+    "wecom": ("channels.yaml", "http://127.0.0.1:{port}/cgi-bin/"),
+    "hosted": ("channels.yaml", "gateway: http://127.0.0.1:{port}"),
 }
 
 
@@ -31,9 +34,12 @@ class Folder:
         """Make the folder and its secrets; undo an edit that an interrupted walk-through left. Raises OSError."""
         self.config.mkdir(parents=True, exist_ok=True)
         self._secret("smsc.secret", secrets.token_hex(8))
-        self._secret(
-            "callback.secret", "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
-        )
+        for name in ("callback", "hosted", "hosted-events"):
+            value = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
+            self._secret(f"{name}.secret", value)
+        for name, length in (("wecom", 32), ("wecom-token", 24), ("wecom-aes", 43)):
+            letters = (secrets.choice(string.ascii_letters + string.digits) for _ in range(length))
+            self._secret(f"{name}.secret", "".join(letters))
         for kept in self.config.glob("*.kept"):
             kept.replace(kept.with_suffix(""))
 

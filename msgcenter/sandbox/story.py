@@ -11,7 +11,11 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from msgcenter.wording import decision_words
+
 WIDTH = 150
+STOPS = frozenset({"wait", "hold", "merge", "refuse", "drop", "review", "rejected", "suppressed"})
+"""Verdicts that keep a message from leaving."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,14 @@ class Story:
             self.line(f"     {_ms(entry['at']) - began:6d} ms  {what:<8} {said}", "dim")
         code = f"  {view['code']}" if view.get("code") else ""
         self.line(f"               status   {view['status']}{code}", "dim")
+
+    def why(self, view: Mapping[str, Any]) -> str:
+        """The decision that a message waits or ended by, in words; "" when there is none."""
+        decisions = [d for entry in view.get("trace") or () for d in entry.get("decisions") or ()]
+        telling = [decision for decision in decisions if decision["verdict"] in STOPS]
+        words = decision_words(telling[-1]) if telling else ""
+        self.line(f"     {view.get('status')}  {view.get('code') or ''}  {words}", "dim")
+        return words
 
     def seen(self, where: str, entries: Sequence[Mapping[str, Any]], *members: str) -> None:
         """Some members of journal entries."""

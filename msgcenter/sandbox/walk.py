@@ -1,13 +1,14 @@
-"""The walk-through: ten small scenes between a caller, the product and its far ends; every claim is checked against the
+"""The walk-through: small scenes between a caller, the product and its far ends; every claim is checked against the
 API or against what a far end really received.
 
 Each scene uses phone numbers of its own run, so that it reads only what it has done itself.
+
+Long because it is a list of scenes, read from top to bottom.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,29 +16,15 @@ from typing import Any
 import aiohttp
 
 from msgcenter.clock import Clock, Random
+from msgcenter.sandbox import wecom
 from msgcenter.sandbox.box import REFUSED
 from msgcenter.sandbox.desk import Desk
+from msgcenter.sandbox.scene import Scene, has_receipt, text_of, told
 from msgcenter.sandbox.story import Story
 
 HOTLINE = "10690000101"
 SOON_S = 2
 TARIFF = "尊敬的客户，您订购的畅享套餐将于下月一日生效，包含国内流量三十吉字节与通话五百分钟，套餐外流量按每兆零点二九元计收。"
-
-
-@dataclass(frozen=True, slots=True)
-class Scene:
-    """What the scenes share. `run` makes this run's phone numbers and keys its own."""
-
-    desk: Desk
-    story: Story
-    clock: Clock
-    config: Path
-    run: int
-
-    def number(self, scene: int, prefix: str = "138") -> str:
-        """11 digits; the last two are the scene's."""
-        width = 9 - len(prefix)
-        return f"{prefix}{self.run % 10**width:0{width}d}{scene:02d}"
 
 
 async def code(scene: Scene) -> None:
@@ -48,7 +35,7 @@ async def code(scene: Scene) -> None:
         {"to": number, "category": "code", "content": {"type": "text", "text": text}}
     )
     story.claim("accepted: 202", answer.status == 202, answer)
-    view = await desk.settled(message, _has_receipt)
+    view = await desk.settled(message, has_receipt)
     story.trace(view)
     shown = await desk.journal("sms", recipient=number)
     story.seen("handset", shown, "recipient", "sender", "text", "parts", "time")
@@ -69,8 +56,8 @@ async def long_text(scene: Scene) -> None:
     desk, story, number = scene.desk, scene.story, scene.number(2)
     text = (TARIFF * 10)[:500]
     parts = -(-len(text) // 67)
-    _, message = await desk.send({"to": f"tel:+86{number}", "content": _text(text)})
-    view = await desk.settled(message, _has_receipt)
+    _, message = await desk.send({"to": f"tel:+86{number}", "content": text_of(text)})
+    view = await desk.settled(message, has_receipt)
     story.trace(view)
     shown = await desk.journal("sms", recipient=number)
     story.seen("handset", shown, "recipient", "text", "parts")
@@ -92,7 +79,7 @@ async def same_key(scene: Scene) -> None:
     """A client that asks twice, because the first answer was lost on its way."""
     desk, story, number = scene.desk, scene.story, scene.number(3)
     key = f"order-{scene.run}"
-    body = {"to": number, "content": _text("您的订单已受理，编号 20931。"), "reference": key}
+    body = {"to": number, "content": text_of("您的订单已受理，编号 20931。"), "reference": key}
     first, message = await desk.send(body, key=key)
     again, same = await desk.send(body, key=key)
     story.claim("both answers name the same message", message and message == same, (message, same))
@@ -102,9 +89,9 @@ async def same_key(scene: Scene) -> None:
         and "Idempotent-Replayed" not in first.headers,
         dict(again.headers),
     )
-    other, _ = await desk.send({**body, "content": _text("另一条")}, key=key)
+    other, _ = await desk.send({**body, "content": text_of("另一条")}, key=key)
     story.claim("the same key with another body is refused: 422", other.status == 422, other)
-    await desk.settled(message, _has_receipt)
+    await desk.settled(message, has_receipt)
     shown = await desk.journal("sms", recipient=number)
     story.claim("the handset shows it once", len(shown) == 1, shown)
 
@@ -114,7 +101,7 @@ async def later(scene: Scene) -> None:
     desk, story = scene.desk, scene.story
     number, dropped = scene.number(4), scene.number(14)
     at = datetime.fromtimestamp(scene.clock.now_ms() / 1000, UTC) + timedelta(seconds=SOON_S)
-    body = {"content": _text("您预约的营业厅服务将在一小时后开始。"), "send_at": at.isoformat()}
+    body = {"content": text_of("您预约的营业厅服务将在一小时后开始。"), "send_at": at.isoformat()}
     _, message = await desk.send({**body, "to": number})
     _, unwanted = await desk.send({**body, "to": dropped})
 
@@ -125,7 +112,7 @@ async def later(scene: Scene) -> None:
     story.claim("until then its status is held", held.get("status") == "held", held)
     answer = await desk.call("POST", f"/v1/messages/{unwanted}:cancel")
     story.claim("the second one is cancelled: 200", answer.status == 200, answer)
-    view = await desk.settled(message, _has_receipt)
+    view = await desk.settled(message, has_receipt)
     story.trace(view)
     shown = await desk.journal("sms", recipient=number)
     late = (
@@ -147,7 +134,7 @@ async def later(scene: Scene) -> None:
 async def refused(scene: Scene) -> None:
     """A number that the carrier refuses."""
     desk, story, number = scene.desk, scene.story, scene.number(5, REFUSED)
-    _, message = await desk.send({"to": number, "content": _text("您好")})
+    _, message = await desk.send({"to": number, "content": text_of("您好")})
     view = await desk.settled(message)
     story.trace(view)
     shown = await desk.journal("sms", recipient=number)
@@ -173,11 +160,13 @@ async def customer_writes(scene: Scene) -> None:
         )
 
     async def logged() -> list[dict[str, Any]]:
-        return await _received(desk, number)
+        return await told(desk, number)
 
     events = await desk.until(logged, lambda found: len(found) >= len(texts))
-    told = [event["data"]["content"]["text"] for event in events]
-    story.claim("the event log has all three, in order, the long one joined", told == texts, events)
+    words = [event["data"]["content"]["text"] for event in events]
+    story.claim(
+        "the event log has all three, in order, the long one joined", words == texts, events
+    )
     story.claim(
         "they belong to account hotline",
         all(event["data"]["account"] == "hotline" for event in events) and events,
@@ -190,8 +179,8 @@ async def customer_writes(scene: Scene) -> None:
 
     calls = await desk.until(called_back, lambda found: len(found) >= len(texts))
     story.seen("crm", [call["event"]["data"] for call in calls], "from", "to", "account", "content")
-    told = [call["event"]["data"]["content"]["text"] for call in calls if not call["repeat"]]
-    story.claim("crm's callback received the same, in the same order", told == texts, calls)
+    words = [call["event"]["data"]["content"]["text"] for call in calls if not call["repeat"]]
+    story.claim("crm's callback received the same, in the same order", words == texts, calls)
     forged = (await desk.order("platform", "journal", {"limit": 0})).get("forged")
     story.claim("every call was signed (crm refuses others)", forged == 0, forged)
 
@@ -199,11 +188,11 @@ async def customer_writes(scene: Scene) -> None:
 async def reply(scene: Scene) -> None:
     """The agent answers; only the message that is answered needs naming."""
     desk, story, number = scene.desk, scene.story, scene.number(6)
-    events = await _received(desk, number)
+    events = await told(desk, number)
     answered = events[-1]["data"]["message"]
     text = "不客气，套餐下月一日起生效，可随时退订。"
-    _, message = await desk.send({"reply_to": answered, "content": _text(text)})
-    view = await desk.settled(message, _has_receipt)
+    _, message = await desk.send({"reply_to": answered, "content": text_of(text)})
+    view = await desk.settled(message, has_receipt)
     story.trace(view)
     shown = await desk.journal("sms", recipient=number)
     story.seen("handset", shown, "recipient", "sender", "text")
@@ -213,6 +202,76 @@ async def reply(scene: Scene) -> None:
         shown,
     )
     story.claim("its category is reply, ahead of all bulk", view.get("category") == "reply", view)
+
+
+async def why_not(scene: Scene) -> None:
+    """Four messages that do not simply leave: held, capped, refused by the customer, looked at; each says why and until when."""
+    desk, story = scene.desk, scene.story
+    muted, capped, refused_by, doubted = (scene.number(n) for n in (7, 8, 9, 10))
+    customer = f"sandbox-{scene.run}"
+    await desk.call(
+        "PUT", f"/v1/customers/{customer}", {"addresses": [{"address": f"tel:+86{muted}"}]}
+    )
+    until = datetime.fromtimestamp(scene.clock.now_ms() / 1000, UTC) + timedelta(hours=1)
+    wish = {"mutes": [{"until": until.isoformat()}]}
+    await desk.call("PUT", f"/v1/customers/{customer}/preferences", wish)
+    care: dict[str, Any] = {"category": "care", "content": text_of("您的宽带本周升级。")}
+
+    async def held(message: str) -> dict[str, Any]:
+        async def look() -> dict[str, Any]:
+            return dict(await desk.get(f"/v1/messages/{message}"))
+
+        return await desk.until(look, lambda v: v.get("status") == "held" and bool(v.get("trace")))
+
+    answer = await desk.call("POST", "/v1/messages:explain", {**care, "to": f"customer:{customer}"})
+    verdict = answer.body.get("verdict") if isinstance(answer.body, dict) else answer
+    story.claim("asked beforehand, it says that it would wait", verdict == "wait", answer)
+    _, first = await desk.send({**care, "to": f"customer:{customer}"})
+    view = await held(first)
+    words = story.why(view)
+    story.claim(
+        "muted for an hour: held, and it says until when",
+        view.get("status") == "held" and "customer.mute" in words and "next eligible" in words,
+        view,
+    )
+    await desk.call("POST", f"/v1/messages/{first}:cancel")
+    for _ in range(2):
+        _, last = await desk.send({**care, "to": capped})
+        view = await desk.settled(last)
+    words = story.why(view)
+    story.claim(
+        "the second in an hour: capped, by which rule, and when the next may go",
+        view.get("status") == "suppressed"
+        and view.get("code") == "care-hourly"
+        and "1 of 1" in words
+        and "next eligible" in words,
+        view,
+    )
+    order = {"sender": refused_by, "destination": HOTLINE, "text": "TD"}
+    await desk.order("sms", "mo", order)
+
+    async def refusal() -> Any:
+        return await desk.call("POST", "/v1/messages:explain", {**care, "to": refused_by})
+
+    await desk.until(refusal, lambda told: "opted_out" in str(told.body))
+    _, unwanted = await desk.send({**care, "to": refused_by})
+    view = await desk.settled(unwanted)
+    words = story.why(view)
+    story.claim(
+        "the customer had answered TD: refused, and waiting does not help",
+        view.get("code") == "opted_out" and "waiting does not help" in words,
+        view,
+    )
+    promise = {**care, "to": doubted, "content": text_of("办理即返现一百元")}
+    _, risky = await desk.send(promise)
+    view = await held(risky)
+    words = story.why(view)
+    story.claim(
+        "a promise of money: held until somebody has looked at it",
+        view.get("status") == "held" and "promises" in words,
+        view,
+    )
+    await desk.call("POST", f"/v1/messages/{risky}:cancel")
 
 
 async def bad_input(scene: Scene) -> None:
@@ -258,7 +317,7 @@ async def bad_edit(scene: Scene) -> None:
         return (config.get("last_reload") or {}).get("result")
 
     lines = good.decode().rstrip("\n").split("\n")
-    lines.append("  care: {max_holt: 2h}")
+    lines.append("  migration: {max_holt: 2h}")
     story.say(f"{path}, line {len(lines)}: {lines[-1].strip()}")
     try:
         path.write_text("\n".join(lines) + "\n", "utf-8")
@@ -322,6 +381,10 @@ SCENES: tuple[tuple[str, Callable[[Scene], Awaitable[None]]], ...] = (
     ("A number the carrier refuses", refused),
     ("A customer writes", customer_writes),
     ("The answer", reply),
+    ("A customer of the WeChat service", wecom.service),
+    ("A group with customers", wecom.customer_group),
+    ("A group of the staff's own", wecom.staff_group),
+    ("Why a message does not leave", why_not),
     ("Five mistakes in one request", bad_input),
     ("A bad edit of the configuration", bad_edit),
     ("What operators see", numbers),
@@ -343,23 +406,3 @@ async def walk(
             except (aiohttp.ClientError, OSError, LookupError, TypeError, ValueError) as error:
                 story.claim("the scene ran to its end", False, repr(error))
     return story.end()
-
-
-def _text(text: str) -> dict[str, str]:
-    return {"type": "text", "text": text}
-
-
-def _has_receipt(view: dict[str, Any]) -> bool:
-    return any(entry.get("receipt") for entry in view.get("trace") or ())
-
-
-async def _received(desk: Desk, number: str) -> list[dict[str, Any]]:
-    """The events of messages that this number wrote, in order."""
-    found: list[dict[str, Any]] = []
-    cursor = ""
-    while True:
-        page = await desk.get(f"/v1/events?limit=1000&cursor={cursor}")
-        if not page["items"]:
-            return found
-        cursor = page["cursor"]
-        found += [e for e in page["items"] if str(e["data"].get("from", "")).endswith(number)]

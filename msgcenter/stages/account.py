@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from msgcenter.holds import Holds
 from msgcenter.pipeline import Item
@@ -10,6 +10,19 @@ from protocols.envelope import Decision
 from protocols.outcome import Retry
 
 HELD = "account_held"
+
+
+def hold(item: Item, ask: Callable[[str], tuple[float, str]]) -> bool:
+    """Whether the item has to wait for its account; then it is decided. `ask`: account -> seconds to wait, and why."""
+    account = item.envelope.account
+    seconds, why = ask(account) if account else (0.0, "")
+    if seconds <= 0:
+        return False
+    item.decide(
+        Retry("account", f"account {account} is held: {why}", seconds, HELD),
+        Decision("account", HELD, "retry", why, 0, (("account", account),)),
+    )
+    return True
 
 
 class Account:
@@ -20,12 +33,4 @@ class Account:
 
     async def __call__(self, items: Sequence[Item]) -> None:
         for item in items:
-            account = item.envelope.account
-            if not account:
-                continue
-            seconds, why = self._holds.remaining(account)
-            if seconds > 0:
-                item.decide(
-                    Retry("account", f"account {account} is held: {why}", seconds, HELD),
-                    Decision(self.name, HELD, "retry", why, 0, (("account", account),)),
-                )
+            hold(item, self._holds.remaining)

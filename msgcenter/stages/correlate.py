@@ -14,8 +14,10 @@ from protocols.payload import DeliveryReport
 
 WAITS_S = (1.0, 1.0, 5.0, 5.0, 30.0, 30.0, 120.0, 600.0)
 """How long a receipt without match is kept, try by try: about thirteen minutes in all."""
-GUESS_FROM = 2
-"""From this try on a receipt may join the only Unknown of its recipient: by then its own answer would be here."""
+GUESS_FROM = 5
+"""From this try on, 42 s after it came, a receipt may join the only Unknown of its recipient. By then the outcome of its own
+send is stored even when it left in a pass that waited for a lost answer to another message (`send_timeout`, 30 s), or
+whose process was killed and its frame worked again: a guess before that may take the receipt of the next message."""
 
 
 class Correlate:
@@ -68,7 +70,7 @@ class Dispatch:
         for item in items:
             caller = item.envelope.caller
             item.decide(
-                Routed((caller or "unassigned",)),
+                Routed((caller or "unassigned", *item.answered)),
                 Decision(
                     self.name,
                     "account",

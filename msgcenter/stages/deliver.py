@@ -7,6 +7,7 @@ asked inside admit. A claim without outcome (a worker died here) is Unknown, nev
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -14,29 +15,61 @@ from msgcenter.adapter import Adapter, Dispatch, Unreachable
 from msgcenter.bus import Lane
 from msgcenter.bus.topology import lane_of
 from msgcenter.clock import Clock
+from msgcenter.customers.counts import LINKED, moved
+from msgcenter.customers.wishes import gates_for
 from msgcenter.groups import is_command
 from msgcenter.holds import Holds
 from msgcenter.lanes import LaneGate
 from msgcenter.metrics import Metrics
+from msgcenter.pauses import ASK_AGAIN_S, PAUSED, WHY, channel_gates, hold_until
 from msgcenter.pipeline import Item
+from msgcenter.settle import RESTORED
+from msgcenter.stages.account import hold
+from msgcenter.stages.lost import STATE_LOST
+from msgcenter.stages.policy import Hours
 from msgcenter.state import Admit, Admitted, State, StateError
+from msgcenter.state.cells import step_gate
+from msgcenter.subscriptions import gates_of
 from protocols import wire
-from protocols.envelope import Decision, Envelope, Key
-from protocols.outcome import Outcome, Suppressed, Unknown
+from protocols.envelope import Decision, Envelope
+from protocols.outcome import Held, Outcome, Suppressed, Unknown
+from protocols.payload import Pull, Recall, Template
 
 RELEASE_WAITS_S = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0)
 SKEW_S = 2.0
 """How much longer a claim stands than a send may take: the far end's side of a cancelled call may still be under way."""
+MAY_HAVE_LEFT = "it waited in a backup that was restored; it may have left since"
+UNRESERVED = "unreserved"
+"""Why a message is decided anew right before it would have left: it holds no share of a cap any more."""
 
 
-def gates(envelope: Envelope) -> tuple[str, ...]:
-    """Suppression keys asked at admit, in the order in which their rule is named when several apply."""
+KNOWN_MS = 1000
+"""After so long every process has heard that two customers are one."""
+FORGET = 20_000
+
+
+def gates(envelope: Envelope, number: str = "", *, refusable: bool = False) -> tuple[str, ...]:
+    """Suppression keys asked at admit, in the order in which their rule is named when several apply. `number`: what it is sent
+    from, if known. `refusable`: customers may refuse messages of its category. What reads a far end or takes a message back
+    goes on while its channel is paused."""
     out = [f"message:{envelope.id}", f"person:{envelope.person}", f"category:{envelope.category}"]
     out.append(f"caller:{envelope.caller}")
+    if envelope.leaf:
+        out.append(step_gate(envelope.id, envelope.step))
+    if envelope.reservation:
+        out.append(moved(envelope.person))
     if envelope.account:
         out.append(f"account:{envelope.account}")
     if envelope.campaign:
         out.append(f"campaign:{envelope.campaign}")
+    if isinstance(envelope.payload, Template):
+        out.append(f"template:{envelope.payload.name}")
+    if refusable:
+        kind = envelope.channels[envelope.step] if envelope.step < len(envelope.channels) else ""
+        out += gates_for(envelope.person, envelope.category, kind, number)
+    out += gates_of(envelope)
+    if not isinstance(envelope.payload, Pull | Recall):
+        out += channel_gates(envelope)
     return tuple(out)
 
 
@@ -51,8 +84,10 @@ class Deliver:
         state: State,
         conclude: Callable[[Sequence[Item]], Awaitable[None]],
         gate: LaneGate,
+        hours: Hours | None,
         holds: Holds,
         sender: Callable[[str], str],
+        refusable: Callable[[str], bool],
         down: Callable[[str], None],
         delivered: Callable[[], None],
         owner: str,
@@ -69,8 +104,10 @@ class Deliver:
         self._state = state
         self._conclude = conclude
         self._gate = gate
+        self._hours = hours
         self._holds = holds
         self._sender = sender
+        self._refusable = refusable
         self._down = down
         self._delivered = delivered
         self._owner = owner
@@ -81,6 +118,8 @@ class Deliver:
         self._metrics = metrics
         self._log = log
         self._in_flight = in_flight
+        self._told: OrderedDict[str, None] = OrderedDict()
+        """Messages of conversations whose pause is on their trace already."""
 
     async def __call__(self, items: Sequence[Item]) -> None:
         slices = [items[i : i + self._max_batch] for i in range(0, len(items), self._max_batch)]
@@ -101,13 +140,22 @@ class Deliver:
         async with self._gate.turn(lane, len(items)) as open_:
             if not open_:
                 return  # the channel went down while waiting: given back
+            if self._hours is not None:
+                self._hours.again(items)  # the wait may have led into quiet time
+            # An account may have failed while this slice waited its turn.
+            undecided = (item for item in items if item.outcome is None)
+            items = [item for item in undecided if not hold(item, self._holds.remaining)]
+            if not items:
+                return
             admitted = await self._state.admit(
                 [
                     Admit(
                         item.envelope.key("channel"),
-                        gates(item.envelope),
+                        self._gates(item.envelope),
                         self._owner,
                         self._timeout + SKEW_S,
+                        item.envelope.reservation,
+                        item.again,
                     )
                     for item in items
                 ]
@@ -121,11 +169,18 @@ class Deliver:
                 for item, answer in zip(items, admitted, strict=True):
                     if answer.verdict != "go":
                         self._not_admitted(item, answer)
-                if go:
-                    await self._hand_over(go)
+                # After admit, so that what is suppressed is not taken for the try of an account.
+                trying = [item for item in go if not hold(item, self._holds.probe)]
+                if trying:
+                    await self._hand_over(trying)
                 await self._conclude(items)
             finally:
                 self._in_flight.difference_update(claimed)
+
+    def _gates(self, envelope: Envelope) -> tuple[str, ...]:
+        if not self._refusable(envelope.category):
+            return gates(envelope)
+        return gates(envelope, self._sender(envelope.account), refusable=True)
 
     def _not_admitted(self, item: Item, answer: Admitted) -> None:
         envelope = item.envelope
@@ -133,9 +188,31 @@ class Deliver:
             item.outcome = wire.open_outcome(answer.outcome)
             item.replayed = True
         elif answer.verdict == "suppressed":
+            why = (
+                MAY_HAVE_LEFT if answer.rule == RESTORED else "a suppression was set before it left"
+            )
             item.decide(
-                Suppressed(answer.rule, "a suppression was set before it left"),
+                Suppressed(answer.rule, why),
                 Decision("admit", answer.rule, "suppressed", "checked right before the send"),
+            )
+        elif answer.verdict == "forgotten":
+            item.decide(
+                Unknown("State lost its memory while this was in hand; it may have been sent"),
+                Decision("admit", STATE_LOST, "unknown", "handed out before, and no trace of it"),
+            )
+        elif answer.verdict == "held" and answer.rule == LINKED:
+            item.decide(
+                Held(self._clock.now_ms() + KNOWN_MS, UNRESERVED, "decided anew"),
+                Decision("admit", LINKED, "held", "the person was linked; counted together now"),
+            )
+        elif answer.verdict == "held":
+            self._paused(item, answer)
+        elif answer.verdict == "unreserved":
+            item.decide(
+                Held(self._clock.now_ms(), UNRESERVED, "decided anew"),
+                Decision(
+                    "admit", UNRESERVED, "held", "its share of a cap is over, or State was lost"
+                ),
             )
         elif answer.verdict == "claimed" and not self._abandoned_here(envelope):
             item.retry_in = answer.remaining_s + 0.1
@@ -145,16 +222,34 @@ class Deliver:
                 Decision("admit", "abandoned_claim", "unknown", "claimed by a worker that is gone"),
             )
 
+    def _paused(self, item: Item, answer: Admitted) -> None:
+        """Held until the pause ends. A conversation waits where it is, in order: it is told once, then asked again quietly."""
+        envelope, now = item.envelope, self._clock.now_ms()
+        gate, _, why = answer.rule.partition(WHY)
+        until = now + round(answer.remaining_s * 1000) if answer.remaining_s else 0
+        if envelope.order_key:
+            if envelope.id in self._told:
+                item.retry_in = min(answer.remaining_s or ASK_AGAIN_S, ASK_AGAIN_S)
+                return
+            self._told[envelope.id] = None
+            while len(self._told) > FORGET:
+                self._told.popitem(last=False)
+        facts = (("pause", gate), *((("why", why),) if why else ()))
+        item.decide(
+            Held(hold_until(envelope, until, now), PAUSED, gate),
+            Decision("admit", PAUSED, "held", f"{gate} is paused", until, facts),
+        )
+
     def _abandoned_here(self, envelope: Envelope) -> bool:
         """In the embedded set-up no other process exists: a claim that is not in flight here has nobody behind it."""
         return self._sole and _pass(envelope) not in self._in_flight
 
     async def _hand_over(self, items: Sequence[Item]) -> None:
         started = self._clock.monotonic()
-        batch = [_dispatch(item, self._sender) for item in items]
+        batch = [dispatch_of(item, self._sender) for item in items]
         outcomes = await self._deliver(batch)
         if outcomes is None:
-            await self._release([item.envelope.key("channel") for item in items])
+            await self._release([item.envelope for item in items])
             return
         self._delivered()
         self._metrics.send_duration_seconds.labels(self._channel).observe(
@@ -168,16 +263,18 @@ class Deliver:
             if item.envelope.account
         )
 
-    async def _release(self, keys: Sequence[Key]) -> None:
+    async def _release(self, envelopes: Sequence[Envelope]) -> None:
         """Nothing of these left: say so even if State is away for a while, or they would count as Unknown later."""
+        keys = [envelope.key("channel") for envelope in envelopes]
+        tickets = [envelope.reservation for envelope in envelopes]
         for wait in RELEASE_WAITS_S:
             try:
-                await self._state.release(keys)
+                await self._state.release(keys, tickets)
             except StateError:
                 await self._clock.sleep(wait)
             else:
                 return
-        await self._state.release(keys)
+        await self._state.release(keys, tickets)
 
     async def _deliver(self, batch: Sequence[Dispatch]) -> Sequence[Outcome] | None:
         """The adapter's answer; None = nothing was handed over. Whatever else goes wrong, the batch may be out: Unknown."""
@@ -200,8 +297,9 @@ class Deliver:
         return outcomes
 
 
-def _dispatch(item: Item, sender: Callable[[str], str]) -> Dispatch:
-    envelope = item.envelope
+def dispatch_of(item: Item, sender: Callable[[str], str]) -> Dispatch:
+    """What the adapter is handed. `sender`: account -> its name at the far end."""
+    envelope = item.spoken
     return Dispatch(envelope, envelope.token(), sender(envelope.account), item.target)
 
 
@@ -249,7 +347,7 @@ class Resolve:
         ask = [i for i in resends if i.outcome is None and i.envelope.token_of >= 0]
         if not ask or not self._adapter.spec.resolves or self._adapter.spec.idempotent:
             return
-        batch = [_dispatch(item, self._sender) for item in ask]
+        batch = [dispatch_of(item, self._sender) for item in ask]
         for item, outcome in zip(ask, await self._ask(batch), strict=True):
             if isinstance(outcome, Unknown) and is_command(item.envelope.payload):
                 continue  # a repeat of a group command finds the first: it may be handed over again
@@ -275,7 +373,7 @@ class Resolve:
             why = f"the far end could not be asked: {error}"
         except TimeoutError:
             why = f"no answer to the question within {self._timeout:.0f} s"
-        except Exception as error:  # noqa: BLE001 - nothing was sent by asking, the messages stay unknown
+        except Exception as error:  # noqa: BLE001 - nothing was sent by items, the messages stay unknown
             self._log.exception("resolve_failed", batch=len(batch))
             why = f"the question failed: {type(error).__name__}: {error}"
         else:

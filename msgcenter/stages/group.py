@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from msgcenter.clock import Clock
-from msgcenter.groups import is_command
+from msgcenter.groups import CATEGORY
 from msgcenter.lookup import GroupLookup
 from msgcenter.pipeline import Item
 from msgcenter.policy.retry import WAITS_FOR_GROUP
@@ -46,7 +46,8 @@ class Group:
             return
         state = row.state
         payload = item.envelope.payload
-        works_on_it = (state == "dissolving" and is_command(payload)) or (
+        # The core's own: commands, and the notice that the group will be dissolved.
+        works_on_it = (state == "dissolving" and item.envelope.category == CATEGORY) or (
             state == "dissolved" and isinstance(payload, DissolveGroup)
         )
         waits = state == "creating" or (state == "uncertain" and not row.chat)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from msgcenter.pipeline import Item
+from msgcenter.port import UNASSIGNED
 from protocols.address import Address
 from protocols.payload import DeliveryReport
 
@@ -26,6 +27,7 @@ class Identify:
             envelope = item.envelope
             if isinstance(envelope.payload, DeliveryReport):
                 continue
+            item.number = envelope.account
             owner = self._owner(envelope.channel, envelope.account)
             if owner is not None:
                 account, caller = owner
@@ -33,5 +35,7 @@ class Identify:
                     envelope,
                     account=account,
                     caller=caller,
-                    to=Address("caller", caller) if caller else envelope.to,
+                    to=Address("caller", caller)
+                    if caller and envelope.to == UNASSIGNED
+                    else envelope.to,
                 )

@@ -19,7 +19,7 @@ class Render:
     async def __call__(self, items: Sequence[Item]) -> None:
         payloads = self._adapter.spec.payloads
         for item in items:
-            payload = item.envelope.payload
+            payload = item.payload
             if type(payload) not in payloads:
                 kind = type(payload).__name__
                 item.decide(
@@ -31,6 +31,6 @@ class Render:
                 )
                 continue
             try:
-                self._adapter.render(item.envelope)
+                self._adapter.render(item.spoken)
             except Malformed as error:
                 item.decide(Rejected("message", str(error), "content"))

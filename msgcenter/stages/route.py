@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from msgcenter.adapter import Spec
 from msgcenter.lookup import GroupLookup
 from msgcenter.pipeline import Item
+from msgcenter.policy.when import Facts, Told
 from protocols.address import Address
 from protocols.envelope import Decision, Envelope
 from protocols.outcome import Rejected, Retry, Routed
+from protocols.payload import Recall
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +23,16 @@ class Target:
     spec: Spec
     rule: str
     """Which rule of routes.yaml (or `only channel of its kind`) chose it."""
+    facts: Told = ()
+    """What that rule looked at."""
 
 
-Routes = Callable[[str, Envelope], Target | None]
-"""(kind, envelope) -> the channel for it as configured now, None = no channel of that kind takes it."""
+Routes = Callable[[str, Envelope, Facts], Target | None]
+"""(kind, envelope, facts) -> the channel for it as configured now, None = no channel of that kind takes it."""
+
+
+FactsFor = Callable[[Sequence[Envelope]], Awaitable[Sequence[Facts]]]
+"""What the rules may ask of each envelope of a micro-batch."""
 
 
 Named = Callable[[str], Target | None]
@@ -36,15 +44,18 @@ class Route:
 
     name = "route"
 
-    def __init__(self, routes: Routes, named: Named, groups: GroupLookup) -> None:
+    def __init__(self, routes: Routes, named: Named, groups: GroupLookup, facts: FactsFor) -> None:
         self._routes = routes
+        self._facts = facts
         self._named = named
         self._groups = groups
 
     async def __call__(self, items: Sequence[Item]) -> None:
+        """Raises StoreError."""
         ids = [item.envelope.to.value for item in items if item.envelope.to.scheme == "group"]
         rows = await self._groups.find(ids) if ids else {}
-        for item in items:
+        known = await self._facts([item.envelope for item in items])
+        for item, facts in zip(items, known, strict=True):
             envelope = item.envelope
             if envelope.step >= len(envelope.channels):
                 item.decide(Rejected("message", "the routing slip has no step left", "no_route"))
@@ -57,8 +68,11 @@ class Route:
                     item.decide(Rejected("recipient", detail, "group_unknown"))
                     continue
                 target = self._named(row.channel)
+            elif isinstance(envelope.payload, Recall):
+                # Only where it left can it be taken back.
+                target = self._named(envelope.channel)
             else:
-                target = self._routes(kind, envelope)
+                target = self._routes(kind, envelope, facts)
             if target is None:
                 # The API refuses unknown kinds, so this is a channel taken out of service: it may come back.
                 item.decide(
@@ -87,7 +101,12 @@ class Route:
                 item.decide(
                     Routed((target.channel,)),
                     Decision(
-                        self.name, target.rule, "routed", target.channel, 0, (("kind", kind),)
+                        self.name,
+                        target.rule,
+                        "routed",
+                        target.channel,
+                        0,
+                        (("kind", kind), *target.facts),
                     ),
                 )
 

@@ -4,6 +4,8 @@ One verb is one atomic step for a whole micro-batch: one script call on Redis (p
 SQLite. Three implementations under one contract suite (tests/contract/test_state.py): `redis`, `sqlite`, `memory`; the
 latter two share the verbs in `verbs.py`. Everything is idempotent by message id; time is the server's (Redis TIME, the
 injected Clock elsewhere). Message cells live `Retention.message_s` after their last write.
+
+Long because it is the interface and its values, verb by verb; much of it is documentation.
 """
 
 from __future__ import annotations
@@ -12,6 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias
 
+from msgcenter.state.units import Backfill, Reserve, Reserved, Take, Unite, Unspent, Usage
+from msgcenter.unavailable import Unavailable
 from protocols.envelope import Key
 
 # -- accept -------------------------------------------------------------------------------------------------------------
@@ -60,22 +64,33 @@ class Admit:
     """Ask to let the bytes of one pass leave now.
 
     `gates`: suppression keys to check (`message:<id>`, `account:<name>`, `campaign:<c>`, `person:<p>|<category>` …).
-    A `message:` gate must be the key's own (ValueError): no other shares its shard.
+    A `message:` gate (`message:<id>/<step>` for one step alone) must be the key's own (ValueError): no other shares its shard.
     `owner`: this worker; `deadline_s`: how long the claim stands before others may call it abandoned.
+    `reservation`: the ticket of the units this pass holds, "" = none; they are spent in the step that claims.
+    `again`: this pass was handed to a worker before, so State must have heard of its message; if it has not, it has lost
+    its memory, and with it perhaps the claim of a pass that left.
     """
 
     key: Key
     gates: tuple[str, ...]
     owner: str
     deadline_s: float
+    reservation: str = ""
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
     """`go`: claimed, send. `suppressed`: `rule` is the suppression's reason. `done`: `outcome` is the stored one.
-    `claimed`: a claim without outcome that still runs, `remaining_s` left. `abandoned`: such a claim past its deadline."""
+    `held`: not now, `rule` is the pause's that lasts longest, `remaining_s` until it ends (0 = until lifted); a suppression goes first.
+    `claimed`: a claim without outcome that still runs, `remaining_s` left. `abandoned`: such a claim past its deadline.
+    `unreserved`: not claimed, its reservation is over (or State was lost): conclude with `unspent="refunded"`, reserve anew.
+    `forgotten`: an `again` of which State knows nothing: it may have left. Not claimed.
+    """
 
-    verdict: Literal["go", "suppressed", "done", "claimed", "abandoned"]
+    verdict: Literal[
+        "go", "suppressed", "held", "done", "claimed", "abandoned", "unreserved", "forgotten"
+    ]
     rule: str = ""
     outcome: bytes = b""
     remaining_s: float = 0.0
@@ -108,6 +123,7 @@ class Conclude:
     `correlate`: remote id -> part number, within `scope` (the channel); later receipts are found by it. `unknown_for`:
     the recipient, when the outcome is Unknown, so that a receipt without match can find it until `unknown_until_ms`.
     `order`: a number that only grows over passes; an older pass never overwrites a newer one's view.
+    `reservation`, `unspent`: the ticket of the pass's units and what becomes of them.
     """
 
     key: Key
@@ -119,6 +135,8 @@ class Conclude:
     correlate: tuple[tuple[str, int], ...] = ()
     unknown_for: str = ""
     unknown_until_ms: int = 0
+    reservation: str = ""
+    unspent: Unspent = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,11 +190,13 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class Suppression:
-    """Stop what carries this gate key. `rule`: the reason code given; `ttl_s` 0 = until lifted."""
+    """Stop what carries this gate key. `rule`: the reason code given; `ttl_s` 0 = until lifted. `hold`: a pause, what is stopped
+    waits for its end. A gate has one word, the last."""
 
     gate: str
     rule: str
     ttl_s: float = 0.0
+    hold: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,10 +208,12 @@ class Suppressed:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """`granted` of the tokens asked for; when fewer, `wait_s` until at least one more is there."""
+    """`granted` of the tokens asked for; when fewer, `wait_s` until at least one more is there. `left`: whole tokens that
+    stay in the bucket."""
 
     granted: int
     wait_s: float = 0.0
+    left: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +224,54 @@ class Leases:
     members: int
 
 
-class StateError(Exception):
+# -- plans --------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class PlanStep:
+    """Write the progress of a plan, if nobody else has since `version` (0 = there is none yet).
+
+    `value`: the progress. `view`: the message's from now on, whatever its passes say. `meta`: kept when the message has none.
+    `stop`: steps of which from now on no `admit` lets a pass go, `rule` being the reason. All of it for `ttl_s`.
+    """
+
+    message: str
+    version: int
+    value: bytes
+    ttl_s: float
+    view: str = ""
+    meta: bytes = b""
+    stop: tuple[int, ...] = ()
+    rule: str = "plan_stopped"
+
+
+Halt: TypeAlias = Literal["", "claimed", "left"]
+"""Of a step that is stopped: `` it cannot leave any more; `claimed` a pass of it is in a worker's hands, or was sent: its outcome
+is still to be told; `left` nobody knows what became of an earlier pass of it, and no later one leaves."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlanStepped:
+    """`version`, `value`: what is stored now. `taken`: it is what the call asked for, be it by a try whose answer was lost.
+    `halts`: one for each of `stop`, when taken."""
+
+    version: int
+    value: bytes
+    taken: bool
+    halts: tuple[Halt, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Put `member` with a `note` on the list `name` for `ttl_s` seconds; 0 takes it off."""
+
+    name: str
+    member: str
+    note: str
+    ttl_s: float
+
+
+class StateError(Unavailable):
     """State could not answer; nothing may be assumed. The caller gives its frame back and tries again."""
 
 
@@ -221,13 +290,55 @@ class State(Protocol):
 
     async def conclude(self, items: Sequence[Conclude]) -> list[Concluded]: ...
 
-    async def release(self, keys: Sequence[Key]) -> None:
-        """Take back claims of which surely nothing left; a claim that has an outcome stays."""
+    async def release(self, keys: Sequence[Key], reservations: Sequence[str] = ()) -> None:
+        """Take back claims of which surely nothing left; a claim that has an outcome stays. `reservations`: their tickets, one
+        each ("" = none) or none at all: the units of a claim taken back are open again, for a new `open_s`."""
+        ...
+
+    async def reserve(self, items: Sequence[Reserve]) -> list[Reserved]:
+        """Units of counters for passes that may leave later, all takes of an item or none. The same pass again gets the same
+        answer while it holds them; what was denied, refunded or is over is decided anew. Raises ValueError for an item that
+        cannot be kept."""
+        ...
+
+    async def peek(self, takes: Sequence[Take]) -> list[Usage]:
+        """What `reserve` would find, read-only; `counted_only` is not looked at."""
+        ...
+
+    async def backfill(self, items: Sequence[Backfill]) -> None:
+        """Tell counters of sends before their time. Idempotent."""
+        ...
+
+    async def unite(self, items: Sequence[Unite]) -> list[bool]:
+        """Let counters count the sends of others, too; whether those others hold anything, sent or open."""
+        ...
+
+    async def covered(self, series: Sequence[str], since_ms: int) -> None:
+        """All counters of these series are known since then (0: there was nothing before), on every shard."""
+        ...
+
+    async def policy_epoch(self) -> tuple[int, ...]:
+        """Since when each shard remembers (one server: one value), epoch milliseconds; a value that grew: the counters of that
+        shard were lost. What must not be sent on half knowledge says so by `must_know`."""
         ...
 
     async def correlate(self, receipts: Sequence[Receipt]) -> list[Match | None]: ...
 
     async def get_many(self, messages: Sequence[str]) -> list[Snapshot]: ...
+
+    async def plan_step(self, items: Sequence[PlanStep]) -> list[PlanStepped]:
+        """One step of each plan: its progress, the message's view and the stops in one; whoever comes second learns it."""
+        ...
+
+    async def plans(self, messages: Sequence[str]) -> list[tuple[int, bytes]]:
+        """(version, progress) of each plan; (0, b"") = none."""
+        ...
+
+    async def enlist(self, items: Sequence[Listing]) -> None: ...
+
+    async def listed(self, names: Sequence[str]) -> list[dict[str, str]]:
+        """Member -> note of each list."""
+        ...
 
     async def suppress(self, items: Sequence[Suppression]) -> Suppressed:
         """From the return on, no `admit` lets a gated pass go."""
@@ -235,8 +346,13 @@ class State(Protocol):
 
     async def unsuppress(self, gates: Sequence[str]) -> None: ...
 
-    async def tokens(self, bucket: str, *, want: int, rate: float, burst: float) -> Grant:
-        """Take up to `want` from a token bucket shared by all processes; `rate` per second, at most `burst` saved up."""
+    async def tokens(
+        self, bucket: str, *, want: int, rate: float, burst: float, lasts_s: float = 0.0
+    ) -> Grant:
+        """Take up to `want` from a token bucket shared by all processes; `rate` per second, at most `burst` saved up.
+
+        With `rate` 0 nothing is added: the bucket holds `burst` once, lasts `lasts_s` from its last use, and what was taken
+        stays taken when `burst` changes."""
         ...
 
     async def lease(self, group: str, owner: str, names: Sequence[str], ttl_s: float) -> Leases:

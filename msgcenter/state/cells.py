@@ -1,7 +1,7 @@
 """How a message looks inside State, on every backend: its fields, its evidence, its receipts.
 
 A message is one hash: `meta` (as accepted), `v` and `vo` (view and its order), `e` (evidence),
-`o:<pass>` (outcome), `c:<pass>` (claim); `<pass>` is `pipeline:step.attempt`. Evidence is one
+`o:<pass>` (outcome), `c:<pass>` (claim), `r` (what it holds of counters); `<pass>` is `pipeline:step.attempt`. Evidence is one
 msgpack list of `[step, attempt, part, rank, at, code]`, rank being the index in `EVIDENCE`: one
 field, because a settle reads all of it and a Redis hash is cheapest to read by known names.
 """
@@ -10,12 +10,29 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import msgpack
 
-from msgcenter.state import EVIDENCE, Evidence, Mark, Match, Receipt, Snapshot
+from msgcenter.state import EVIDENCE, Evidence, Halt, Mark, Match, Receipt, Snapshot
 from protocols.envelope import Key
+
+Hash = dict[str, bytes]
+
+
+class Cells(Protocol):
+    """A store of hashes: what is absent or expired loads empty, storing an empty one deletes it."""
+
+    def now_ms(self) -> int: ...
+
+    def load(self, key: str) -> Hash:
+        """A copy that the caller may change."""
+        ...
+
+    def store(self, key: str, cells: Hash, expires_ms: int) -> None:
+        """Replace the hash; `expires_ms` epoch milliseconds, 0 = never."""
+        ...
+
 
 RANK: Mapping[str, int] = {name: rank for rank, name in enumerate(EVIDENCE)}
 
@@ -46,8 +63,10 @@ def unknown_name(scope: str, recipient: str) -> str:
     return f"u:{scope}\x1f{recipient}"
 
 
-def checked_bucket(rate: float, burst: float) -> None:
+def checked_bucket(rate: float, burst: float, lasts_s: float = 0.0) -> None:
     """Raises ValueError for a token bucket that could never give a token."""
+    if lasts_s > 0 and rate == 0 and burst >= 1:
+        return
     if not (rate > 0 and burst >= 1):
         raise ValueError(f"token bucket: rate {rate} must be above 0 and burst {burst} at least 1")
 
@@ -73,8 +92,44 @@ def pass_of(key: Key) -> str:
 
 
 def message_of(gate: str) -> str:
-    """The id in a `message:<id>` gate, else ""."""
-    return gate[8:] if gate.startswith("message:") else ""
+    """The id in a `message:<id>` or `message:<id>/<step>` gate, else ""."""
+    return gate[8:].partition("/")[0] if gate.startswith("message:") else ""
+
+
+def step_gate(message: str, step: int) -> str:
+    """The gate that stops one step of a message alone."""
+    return f"message:{message}/{step}"
+
+
+PAUSE = "~"
+"""How the word of a gate begins that holds: `~<until, epoch ms, 0 = until lifted>|<rule>`; any other word is the rule itself."""
+
+
+def pause_word(rule: str, until_ms: int) -> str:
+    """What lies under a gate that holds."""
+    return f"{PAUSE}{until_ms}|{rule}"
+
+
+def pause_from(word: str) -> tuple[int, str] | None:
+    """(until, rule) of a gate that holds, else None."""
+    if not word.startswith(PAUSE):
+        return None
+    until, _, rule = word[1:].partition("|")
+    return int(until), rule
+
+
+PLAN_ORDER = 10**12
+"""A view that a plan wrote outranks those of its passes: their order stays far below."""
+
+
+def halt_of(cells: Mapping[str, bytes], step: int) -> Halt:
+    """What can still become of a step that is stopped, from its message's cells."""
+    if any(name.startswith(f"c:channel:{step}.") for name in cells):
+        return "claimed"
+    evidence = cells.get("e")
+    rows = msgpack.unpackb(evidence, raw=True) if evidence else []
+    ranks = {row[3] for row in rows if row[0] == step}
+    return "claimed" if ranks - {RANK["unknown"]} else "left" if ranks else ""
 
 
 def own_gate(gate: str, message: str) -> bool:

@@ -15,14 +15,18 @@ from msgcenter.state import (
     Concluded,
     Grant,
     Leases,
+    Listing,
     Match,
+    PlanStep,
+    PlanStepped,
     Receipt,
     Snapshot,
     Suppressed,
     Suppression,
 )
-from msgcenter.state.cells import Retention
-from msgcenter.state.verbs import Hash, Verbs
+from msgcenter.state.cells import Hash, Retention
+from msgcenter.state.units import Backfill, Reserve, Reserved, Take, Unite, Usage
+from msgcenter.state.verbs import Verbs
 from protocols.envelope import Key
 
 SWEEP = 4
@@ -93,8 +97,26 @@ class MemoryState:
     async def conclude(self, items: Sequence[Conclude]) -> list[Concluded]:
         return self._verbs.conclude(items)
 
-    async def release(self, keys: Sequence[Key]) -> None:
-        self._verbs.release(keys)
+    async def release(self, keys: Sequence[Key], reservations: Sequence[str] = ()) -> None:
+        self._verbs.release(keys, reservations)
+
+    async def reserve(self, items: Sequence[Reserve]) -> list[Reserved]:
+        return self._verbs.reserve(items)
+
+    async def peek(self, takes: Sequence[Take]) -> list[Usage]:
+        return self._verbs.peek(takes)
+
+    async def backfill(self, items: Sequence[Backfill]) -> None:
+        self._verbs.backfill(items)
+
+    async def unite(self, items: Sequence[Unite]) -> list[bool]:
+        return self._verbs.unite(items)
+
+    async def covered(self, series: Sequence[str], since_ms: int) -> None:
+        self._verbs.covered(series, since_ms)
+
+    async def policy_epoch(self) -> tuple[int, ...]:
+        return self._verbs.policy_epoch()
 
     async def correlate(self, receipts: Sequence[Receipt]) -> list[Match | None]:
         return self._verbs.correlate(receipts)
@@ -102,14 +124,28 @@ class MemoryState:
     async def get_many(self, messages: Sequence[str]) -> list[Snapshot]:
         return self._verbs.get_many(messages)
 
+    async def plan_step(self, items: Sequence[PlanStep]) -> list[PlanStepped]:
+        return self._verbs.plan_step(items)
+
+    async def plans(self, messages: Sequence[str]) -> list[tuple[int, bytes]]:
+        return self._verbs.plans(messages)
+
+    async def enlist(self, items: Sequence[Listing]) -> None:
+        self._verbs.enlist(items)
+
+    async def listed(self, names: Sequence[str]) -> list[dict[str, str]]:
+        return self._verbs.listed(names)
+
     async def suppress(self, items: Sequence[Suppression]) -> Suppressed:
         return self._verbs.suppress(items)
 
     async def unsuppress(self, gates: Sequence[str]) -> None:
         self._verbs.unsuppress(gates)
 
-    async def tokens(self, bucket: str, *, want: int, rate: float, burst: float) -> Grant:
-        return self._verbs.tokens(bucket, want, rate, burst)
+    async def tokens(
+        self, bucket: str, *, want: int, rate: float, burst: float, lasts_s: float = 0.0
+    ) -> Grant:
+        return self._verbs.tokens(bucket, want, rate, burst, lasts_s)
 
     async def lease(self, group: str, owner: str, names: Sequence[str], ttl_s: float) -> Leases:
         believed = self._held.get((group, owner), frozenset())

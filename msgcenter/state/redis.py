@@ -34,9 +34,13 @@ from msgcenter.state import (
     Conclude,
     Concluded,
     Grant,
+    Halt,
     Leases,
+    Listing,
     Mark,
     Match,
+    PlanStep,
+    PlanStepped,
     Receipt,
     Snapshot,
     StateError,
@@ -44,6 +48,7 @@ from msgcenter.state import (
     Suppression,
 )
 from msgcenter.state.cells import (
+    PLAN_ORDER,
     RANK,
     Guess,
     Place,
@@ -59,9 +64,12 @@ from msgcenter.state.cells import (
     place_text,
     remote_name,
     snapshot,
+    step_gate,
     unknown_name,
 )
+from msgcenter.state.redis_units import RedisUnits, What
 from msgcenter.state.scripts import NOBODY, Call, Calls, Scripts
+from msgcenter.state.units import Backfill, Reserve, Reserved, Take, Unite, Usage
 from protocols.envelope import Key, hashed
 
 Fsync = Literal["always", "everysec"]
@@ -97,6 +105,9 @@ class RedisState:
         retention = retention or Retention()
         self._message_ms = _ms(retention.message_s)
         self._key_ms = _ms(retention.key_s)
+        self._units = RedisUnits(
+            self._scripts, self._tags, spread=self._spread, message_ms=self._message_ms
+        )
         self._rng = rng or system_random()
         self._process = base32(self._rng.getrandbits(60), 12)
         self._admits = 0
@@ -193,8 +204,15 @@ class RedisState:
         self._admits += 1
         calls = self._calls()
         places = [self._message(item.key.message) for item in items]
-        for shard, name in places:
+        records: dict[int, int] = {}
+        for position, (item, (shard, name)) in enumerate(zip(items, places, strict=True)):
             calls.at(shard).key(name)
+            if item.reservation:
+                record = self._units.record(item.key, item.reservation)
+                records[position] = calls.at(shard).key(record)
+        # Spent before the claim: a crash between counts too much, never too little.
+        held = {n: (items[n].key, items[n].reservation) for n in records}
+        lost = await self._units.held("confirm", held)
         for position, (item, (shard, name)) in enumerate(zip(items, places, strict=True)):
             call = calls.at(shard)
             if not call.constants:  # the keys of all messages are there, those of gates follow
@@ -205,7 +223,10 @@ class RedisState:
                 own = own_gate(gate, item.key.message)
                 gates.append(call.key(f"{self._tags[shard] if own else here}g:{gate}"))
             row = [call.key(name), pass_of(item.key), item.owner, _ms(item.deadline_s), gates]
-            call.add(position, row)
+            units: list[object] = []
+            if position in records:
+                units = [records[position], item.key.step, item.key.attempt, position not in lost]
+            call.add(position, [*row, units, item.again])
         found = dict(await self._scripts.run("admit", calls, self._message_ms))
         return [_admitted(*found[n]) for n in range(len(items))]
 
@@ -217,7 +238,11 @@ class RedisState:
             call = calls.at(shard)
             own = call.key(name)
             row = [own, pass_of(item.key), item.outcome, item.view, item.order]
-            call.add(position, row + self._consequences(call, shard, item))
+            units: list[object] = []
+            if item.reservation and item.unspent:
+                record = call.key(self._units.record(item.key, item.reservation))
+                units = [record, item.key.step, item.key.attempt, item.unspent]
+            call.add(position, [*row, *self._consequences(call, shard, item), units])
         answers = dict(await self._scripts.run("conclude", calls, self._message_ms))
         concluded: list[Concluded] = []
         for position in range(len(items)):
@@ -235,24 +260,30 @@ class RedisState:
             position: shards
             for position, item in enumerate(items)
             if (shards := self._shards(item) - {shard_of_id(item.key.message)})
+            or (item.unspent and "@" in item.reservation)
         }
         stored = await self.replay([items[position].key for position in elsewhere])
         calls = self._calls()
         seen: dict[int, list[bytes]] = {}
+        unspent: dict[What, dict[int, tuple[Key, str]]] = {}
         for (position, shards), outcome in zip(elsewhere.items(), stored, strict=True):
             item = items[position]
             first = item.marks[0].message if item.marks else item.key.message
             won = outcome is None or outcome == item.outcome
+            if won and item.unspent and "@" in item.reservation:
+                unspent.setdefault(item.unspent, {})[position] = (item.key, item.reservation)
             for shard in shards:
                 call = calls.at(shard)
                 wanted = first if shard_of_id(first) == shard else ""
                 rest = self._consequences(call, shard, item, facts=won)
-                call.add(position if wanted else NOBODY, [0, "", "", "", 0, *rest])
+                call.add(position if wanted else NOBODY, [0, "", "", "", 0, *rest, []])
         for position, (_, _, *cells) in await self._scripts.run(
             "conclude", calls, self._message_ms
         ):
             if position != NOBODY:
                 seen[position] = cells
+        for what, held in unspent.items():
+            await self._units.held(what, held)
         return seen
 
     def _shards(self, item: Conclude) -> set[int]:
@@ -295,13 +326,19 @@ class RedisState:
             return [[], [], [], seen]
         return [list(marks.items()), remotes, unknown, seen]
 
-    async def release(self, keys: Sequence[Key]) -> None:
+    async def release(self, keys: Sequence[Key], reservations: Sequence[str] = ()) -> None:
         calls = self._calls()
-        for key in keys:
+        tickets = reservations or [""] * len(keys)
+        for position, (key, text) in enumerate(zip(keys, tickets, strict=True)):
             shard, name = self._message(key.message)
             call = calls.at(shard)
-            call.add(NOBODY, [call.key(name), f"c:{pass_of(key)}"])
-        await self._scripts.run("release", calls)
+            units: list[object] = []
+            if text:
+                units = [call.key(self._units.record(key, text)), key.step, key.attempt]
+            call.add(position, [call.key(name), f"c:{pass_of(key)}", units])
+        taken_back = await self._scripts.run("release", calls, self._message_ms)
+        # Reopened after the claim is gone: a crash between counts too much, never too little.
+        await self._units.held("reopen", {n: (keys[n], tickets[n]) for n, yes in taken_back if yes})
 
     async def correlate(self, receipts: Sequence[Receipt]) -> list[Match | None]:
         calls = self._calls()
@@ -348,6 +385,79 @@ class RedisState:
         found = dict(await self._scripts.run("get_many", calls))
         return [snapshot(*map(_cell, found[n])) for n in range(len(messages))]
 
+    # -- plans ------------------------------------------------------------------------------------
+
+    async def plan_step(self, items: Sequence[PlanStep]) -> list[PlanStepped]:
+        calls = self._calls()
+        for position, item in enumerate(items):
+            shard, message = self._message(item.message)
+            call = calls.at(shard)
+            tag = self._tags[shard]
+            stops = [
+                [call.key(f"{tag}g:{step_gate(item.message, step)}"), step] for step in item.stop
+            ]
+            row = [
+                *(call.key(f"{tag}p:{item.message}"), call.key(message)),
+                *(item.version, item.value, _ms(item.ttl_s), item.view, item.meta),
+                *(stops, item.rule),
+            ]
+            call.add(position, row)
+        found = dict(await self._scripts.run("plan_step", calls, self._message_ms, PLAN_ORDER))
+        stepped = []
+        for position in range(len(items)):
+            version, value, taken, halts = found[position]
+            words: tuple[Halt, ...] = tuple(halt.decode() for halt in halts)
+            stepped.append(PlanStepped(int(version), value or b"", bool(taken), words))
+        return stepped
+
+    async def plans(self, messages: Sequence[str]) -> list[tuple[int, bytes]]:
+        calls = self._calls()
+        for position, message in enumerate(messages):
+            shard = shard_of_id(message)
+            call = calls.at(shard)
+            call.add(position, call.key(f"{self._tags[shard]}p:{message}"))
+        found = dict(await self._scripts.run("plans", calls))
+        return [(int(found[n][0]), found[n][1]) for n in range(len(messages))]
+
+    async def enlist(self, items: Sequence[Listing]) -> None:
+        calls = self._calls()
+        for item in items:
+            shard, name = self._named(f"i:{item.name}")
+            call = calls.at(shard)
+            call.add(NOBODY, [call.key(name), item.member, item.note, _ms(item.ttl_s)])
+        await self._scripts.run("enlist", calls)
+
+    async def listed(self, names: Sequence[str]) -> list[dict[str, str]]:
+        calls = self._calls()
+        for position, name in enumerate(names):
+            shard, key = self._named(f"i:{name}")
+            call = calls.at(shard)
+            call.add(position, call.key(key))
+        found = dict(await self._scripts.run("listed", calls))
+        return [
+            {member.decode(): note.decode() for member, note in found[n]} for n in range(len(names))
+        ]
+
+    # -- caps -------------------------------------------------------------------------------------
+
+    async def reserve(self, items: Sequence[Reserve]) -> list[Reserved]:
+        return await self._units.reserve(items)
+
+    async def peek(self, takes: Sequence[Take]) -> list[Usage]:
+        return await self._units.peek(takes)
+
+    async def backfill(self, items: Sequence[Backfill]) -> None:
+        await self._units.backfill(items)
+
+    async def unite(self, items: Sequence[Unite]) -> list[bool]:
+        return await self._units.unite(items)
+
+    async def covered(self, series: Sequence[str], since_ms: int) -> None:
+        await self._units.covered(series, since_ms)
+
+    async def policy_epoch(self) -> tuple[int, ...]:
+        return await self._units.covered((), 0)
+
     # -- suppressions, tokens, leases -------------------------------------------------------------
 
     async def suppress(self, items: Sequence[Suppression]) -> Suppressed:
@@ -358,8 +468,8 @@ class RedisState:
             for shard in self._copies(item.gate):
                 call = calls.at(shard)
                 cells = call.key(self._message(message)[1]) if message else 0
-                row = [call.key(f"{self._tags[shard]}g:{item.gate}"), item.rule, ttl_ms, cells]
-                call.add(position, row)
+                gate = call.key(f"{self._tags[shard]}g:{item.gate}")
+                call.add(position, [gate, item.rule, ttl_ms, cells, item.hold])
         answers = await self._scripts.run("suppress", calls, EVIDENCE)
         late = sorted(position for position, is_late in answers if is_late)
         return Suppressed(tuple(dict.fromkeys(message_of(items[n].gate) for n in late)))
@@ -372,10 +482,14 @@ class RedisState:
                 call.add(NOBODY, call.key(f"{self._tags[shard]}g:{gate}"))
         await self._scripts.run("unsuppress", calls)
 
-    async def tokens(self, bucket: str, *, want: int, rate: float, burst: float) -> Grant:
-        checked_bucket(rate, burst)
-        granted, wait_s = await self._one("tokens", f"t:{bucket}", want, rate, burst)
-        return Grant(granted, float(wait_s))
+    async def tokens(
+        self, bucket: str, *, want: int, rate: float, burst: float, lasts_s: float = 0.0
+    ) -> Grant:
+        checked_bucket(rate, burst, lasts_s)
+        granted, wait_s, left = await self._one(
+            "tokens", f"t:{bucket}", want, rate, burst, _ms(lasts_s)
+        )
+        return Grant(granted, float(wait_s), int(left))
 
     async def lease(self, group: str, owner: str, names: Sequence[str], ttl_s: float) -> Leases:
         believed = sorted(self._held.get((group, owner), ()))
@@ -446,8 +560,10 @@ def _mark_row(mark: Mark) -> list[object]:
     return [mark.step, mark.attempt, mark.part, RANK[mark.evidence], mark.at, mark.code]
 
 
-def _admitted(verdict: bytes, value: bytes | int) -> Admitted:
+def _admitted(verdict: bytes, value: bytes | int, remaining_ms: int = 0) -> Admitted:
     match verdict, value:
+        case b"held", bytes(rule):
+            return Admitted("held", rule=rule.decode(), remaining_s=remaining_ms / 1000)
         case b"go", _:
             return Admitted("go")
         case b"suppressed", bytes(rule):
@@ -458,5 +574,9 @@ def _admitted(verdict: bytes, value: bytes | int) -> Admitted:
             return Admitted("claimed", remaining_s=remaining_ms / 1000)
         case b"abandoned", _:
             return Admitted("abandoned")
+        case b"unreserved", _:
+            return Admitted("unreserved")
+        case b"forgotten", _:
+            return Admitted("forgotten")
         case _:
             raise StateError(f"redis: admit answered {verdict!r} {value!r}")

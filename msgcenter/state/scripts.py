@@ -29,17 +29,28 @@ T = TypeVar("T")
 NAMES: Final = (
     *("begin", "accepted", "replay", "admit", "conclude", "release", "correlate", "get_many"),
     *("suppress", "unsuppress", "tokens", "lease", "lock", "memo", "remember", "allow", "epoch"),
+    *("plan_step", "plans", "enlist", "listed"),
+    *("reserve", "peek", "units_away", "backfill", "covered"),
+    *("counted", "unite"),
 )
+OF_UNITS: Final = frozenset(
+    {"admit", "conclude", "release", "reserve", "peek", "units_away", "backfill", "covered"}
+    | {"counted", "unite"}
+)
+"""These stand on what `units.lua` says: it is put before them."""
 NOBODY: Final = -1
 """The position of an answer that is of no interest."""
 
 
 class Script:
-    """The text of `lua/<name>.lua` and the digest that EVALSHA wants."""
+    """The text of `lua/<name>.lua` (after what it stands on) and the digest that EVALSHA wants."""
 
     def __init__(self, name: str) -> None:
-        path = resources.files("msgcenter.state").joinpath("lua", f"{name}.lua")
-        self.text = path.read_text(encoding="utf-8")
+        folder = resources.files("msgcenter.state").joinpath("lua")
+        parts = ["units", name] if name in OF_UNITS else [name]
+        self.text = "".join(
+            folder.joinpath(f"{part}.lua").read_text(encoding="utf-8") for part in parts
+        )
         self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
 

@@ -26,15 +26,19 @@ from msgcenter.state import (
     Concluded,
     Grant,
     Leases,
+    Listing,
     Match,
+    PlanStep,
+    PlanStepped,
     Receipt,
     Snapshot,
     StateError,
     Suppressed,
     Suppression,
 )
-from msgcenter.state.cells import Retention
-from msgcenter.state.verbs import Hash, Verbs
+from msgcenter.state.cells import Hash, Retention
+from msgcenter.state.units import Backfill, Reserve, Reserved, Take, Unite, Usage
+from msgcenter.state.verbs import Verbs
 from protocols.envelope import Key
 
 T = TypeVar("T")
@@ -160,8 +164,26 @@ class SqliteState:
     async def conclude(self, items: Sequence[Conclude]) -> list[Concluded]:
         return await self._run(lambda verbs: verbs.conclude(items))
 
-    async def release(self, keys: Sequence[Key]) -> None:
-        await self._run(lambda verbs: verbs.release(keys))
+    async def release(self, keys: Sequence[Key], reservations: Sequence[str] = ()) -> None:
+        await self._run(lambda verbs: verbs.release(keys, reservations))
+
+    async def reserve(self, items: Sequence[Reserve]) -> list[Reserved]:
+        return await self._run(lambda verbs: verbs.reserve(items))
+
+    async def peek(self, takes: Sequence[Take]) -> list[Usage]:
+        return await self._run(lambda verbs: verbs.peek(takes))
+
+    async def backfill(self, items: Sequence[Backfill]) -> None:
+        await self._run(lambda verbs: verbs.backfill(items))
+
+    async def unite(self, items: Sequence[Unite]) -> list[bool]:
+        return await self._run(lambda verbs: verbs.unite(items))
+
+    async def covered(self, series: Sequence[str], since_ms: int) -> None:
+        await self._run(lambda verbs: verbs.covered(series, since_ms))
+
+    async def policy_epoch(self) -> tuple[int, ...]:
+        return await self._run(lambda verbs: verbs.policy_epoch())
 
     async def correlate(self, receipts: Sequence[Receipt]) -> list[Match | None]:
         return await self._run(lambda verbs: verbs.correlate(receipts))
@@ -169,14 +191,28 @@ class SqliteState:
     async def get_many(self, messages: Sequence[str]) -> list[Snapshot]:
         return await self._run(lambda verbs: verbs.get_many(messages))
 
+    async def plan_step(self, items: Sequence[PlanStep]) -> list[PlanStepped]:
+        return await self._run(lambda verbs: verbs.plan_step(items))
+
+    async def plans(self, messages: Sequence[str]) -> list[tuple[int, bytes]]:
+        return await self._run(lambda verbs: verbs.plans(messages))
+
+    async def enlist(self, items: Sequence[Listing]) -> None:
+        await self._run(lambda verbs: verbs.enlist(items))
+
+    async def listed(self, names: Sequence[str]) -> list[dict[str, str]]:
+        return await self._run(lambda verbs: verbs.listed(names))
+
     async def suppress(self, items: Sequence[Suppression]) -> Suppressed:
         return await self._run(lambda verbs: verbs.suppress(items))
 
     async def unsuppress(self, gates: Sequence[str]) -> None:
         await self._run(lambda verbs: verbs.unsuppress(gates))
 
-    async def tokens(self, bucket: str, *, want: int, rate: float, burst: float) -> Grant:
-        return await self._run(lambda verbs: verbs.tokens(bucket, want, rate, burst))
+    async def tokens(
+        self, bucket: str, *, want: int, rate: float, burst: float, lasts_s: float = 0.0
+    ) -> Grant:
+        return await self._run(lambda verbs: verbs.tokens(bucket, want, rate, burst, lasts_s))
 
     async def lease(self, group: str, owner: str, names: Sequence[str], ttl_s: float) -> Leases:
         believed = self._held.get((group, owner), frozenset())

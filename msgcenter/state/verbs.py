@@ -3,13 +3,14 @@
 Each method is one atomic step and never waits; the caller sees to it that nothing runs between
 (one event loop, or one SQLite savepoint). `memory` and `sqlite` lend
 the store; the Lua scripts beside this file say the same for Redis.
+
+One file, for the verbs share cells and steps, and are compared with their Lua twins as a whole.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Protocol
 
 from msgcenter.state import (
     Accepted,
@@ -21,8 +22,11 @@ from msgcenter.state import (
     Concluded,
     Grant,
     Leases,
+    Listing,
     Mark,
     Match,
+    PlanStep,
+    PlanStepped,
     Receipt,
     Snapshot,
     Suppressed,
@@ -30,12 +34,16 @@ from msgcenter.state import (
 )
 from msgcenter.state.cells import (
     ALLOW_PARTS,
+    PLAN_ORDER,
+    Cells,
     Guess,
+    Hash,
     Place,
     Retention,
     checked_bucket,
     checked_limits,
     delivery_from,
+    halt_of,
     key_name,
     may_have_left,
     merged,
@@ -43,32 +51,26 @@ from msgcenter.state.cells import (
     own_gate,
     part_from,
     pass_of,
+    pause_from,
+    pause_word,
     place_text,
     remote_name,
     snapshot,
+    step_gate,
     unknown_name,
 )
+from msgcenter.state.ledger import Ledger
+from msgcenter.state.units import Backfill, Reserve, Reserved, Take, Unite, Usage
 from protocols.envelope import Key
-
-Hash = dict[str, bytes]
-
-
-class Cells(Protocol):
-    """A store of hashes: what is absent or expired loads empty, storing an empty one deletes it."""
-
-    def now_ms(self) -> int: ...
-
-    def load(self, key: str) -> Hash:
-        """A copy that the caller may change."""
-        ...
-
-    def store(self, key: str, cells: Hash, expires_ms: int) -> None:
-        """Replace the hash; `expires_ms` epoch milliseconds, 0 = never."""
-        ...
 
 
 def _number(value: int) -> bytes:
     return str(value).encode()
+
+
+def _until(value: bytes) -> int:
+    """The deadline at the head of a list's member."""
+    return int(value.partition(b"|")[0])
 
 
 def _ms(seconds: float) -> int:
@@ -127,9 +129,12 @@ class Verbs:
         return [self._message(key.message).get("o:" + pass_of(key)) for key in keys]
 
     def admit(self, items: Sequence[Admit]) -> list[Admitted]:
-        return [self._admit(item) for item in items]
+        ledger = self._ledger()
+        admitted = [self._admit(item, ledger) for item in items]
+        ledger.flush()
+        return admitted
 
-    def _admit(self, item: Admit) -> Admitted:
+    def _admit(self, item: Admit, ledger: Ledger) -> Admitted:
         now = self._cells.now_ms()
         for gate in item.gates:
             own_gate(gate, item.key.message)
@@ -144,18 +149,33 @@ class Verbs:
             if remaining > 0:
                 return Admitted("claimed", remaining_s=remaining / 1000)
             return Admitted("abandoned")
-        for gate in item.gates:
-            rule = self._cells.load("g:" + gate).get("rule")
-            if rule is not None:
-                return Admitted("suppressed", rule=rule.decode())
+        if item.again and not cells:
+            return Admitted("forgotten")
+        words = (self._cells.load("g:" + gate).get("rule") for gate in item.gates)
+        pauses: list[tuple[int, str]] = []
+        for word in (word.decode() for word in words if word is not None):
+            pause = pause_from(word)
+            if pause is None:
+                return Admitted("suppressed", rule=word)
+            pauses.append(pause)
+        if pauses:
+            until, rule = max(pauses, key=lambda one: one[0] or math.inf)
+            return Admitted("held", rule=rule, remaining_s=max(0, until - now) / 1000)
+        if item.reservation and not ledger.confirm(
+            item.reservation, item.key.step, item.key.attempt
+        ):
+            return Admitted("unreserved")
         cells["c:" + one] = f"{now + _ms(item.deadline_s)}|{item.owner}".encode()
         self._keep(item.key.message, cells)
         return Admitted("go")
 
     def conclude(self, items: Sequence[Conclude]) -> list[Concluded]:
-        return [self._conclude(item) for item in items]
+        ledger = self._ledger()
+        concluded = [self._conclude(item, ledger) for item in items]
+        ledger.flush()
+        return concluded
 
-    def _conclude(self, item: Conclude) -> Concluded:
+    def _conclude(self, item: Conclude, ledger: Ledger) -> Concluded:
         message = item.key.message
         cells = self._message(message)
         one = pass_of(item.key)
@@ -169,6 +189,9 @@ class Verbs:
             self._keep(message, cells)
             self._mark(item.marks)
             self._remember(item)
+            if item.reservation and item.unspent:
+                key = item.key
+                ledger.give_back(item.reservation, key.step, key.attempt, item.unspent)
         seen = item.marks[0].message if item.marks else message
         return Concluded(
             item.outcome if stored is None else stored, stored is None, self._snapshot(seen)
@@ -198,12 +221,16 @@ class Verbs:
             cells[place] = _number(item.unknown_until_ms)
             self._cells.store(name, cells, max(int(until) for until in cells.values()))
 
-    def release(self, keys: Sequence[Key]) -> None:
-        for key in keys:
+    def release(self, keys: Sequence[Key], reservations: Sequence[str]) -> None:
+        ledger = self._ledger()
+        for key, held in zip(keys, reservations or [""] * len(keys), strict=True):
             cells = self._message(key.message)
             # A concluded pass has no claim any more, so what is found here has no outcome.
             if cells.pop("c:" + pass_of(key), None) is not None:
                 self._keep(key.message, cells)
+                if held:
+                    ledger.give_back(held, key.step, key.attempt, "open", next_attempt=False)
+        ledger.flush()
 
     def correlate(self, receipts: Sequence[Receipt]) -> list[Match | None]:
         now = self._cells.now_ms()
@@ -227,6 +254,81 @@ class Verbs:
     def get_many(self, messages: Sequence[str]) -> list[Snapshot]:
         return [self._snapshot(message) for message in messages]
 
+    # -- plans ----------------------------------------------------------------------------------
+
+    def plan_step(self, items: Sequence[PlanStep]) -> list[PlanStepped]:
+        return [self._plan_step(item) for item in items]
+
+    def _plan_step(self, item: PlanStep) -> PlanStepped:
+        now = self._cells.now_ms()
+        plan = self._cells.load("p:" + item.message)
+        version, value = int(plan.get("v", b"0")), plan.get("d", b"")
+        if (version, value) != (item.version + 1, item.value) and version != item.version:
+            return PlanStepped(version, value, False)
+        version, until = item.version + 1, now + _ms(item.ttl_s)
+        self._cells.store("p:" + item.message, {"v": _number(version), "d": item.value}, until)
+        cells = self._message(item.message)
+        if item.meta:
+            cells.setdefault("meta", item.meta)
+        if item.view:
+            cells["v"], cells["vo"] = item.view.encode(), _number(PLAN_ORDER + version)
+        self._keep(item.message, cells)
+        for step in item.stop:
+            gate = "g:" + step_gate(item.message, step)
+            self._cells.store(gate, {"rule": item.rule.encode()}, until)
+        halts = tuple(halt_of(cells, step) for step in item.stop)
+        return PlanStepped(version, item.value, True, halts)
+
+    def plans(self, messages: Sequence[str]) -> list[tuple[int, bytes]]:
+        found = [self._cells.load("p:" + message) for message in messages]
+        return [(int(plan.get("v", b"0")), plan.get("d", b"")) for plan in found]
+
+    def enlist(self, items: Sequence[Listing]) -> None:
+        now = self._cells.now_ms()
+        for item in items:
+            name = "i:" + item.name
+            cells = {k: v for k, v in self._cells.load(name).items() if _until(v) > now}
+            cells.pop(item.member, None)
+            if item.ttl_s > 0:
+                cells[item.member] = f"{now + _ms(item.ttl_s)}|{item.note}".encode()
+            self._cells.store(name, cells, max(map(_until, cells.values()), default=now))
+
+    def listed(self, names: Sequence[str]) -> list[dict[str, str]]:
+        now = self._cells.now_ms()
+        found = [self._cells.load("i:" + name) for name in names]
+        return [
+            {k: v.decode().partition("|")[2] for k, v in cells.items() if _until(v) > now}
+            for cells in found
+        ]
+
+    # -- caps -----------------------------------------------------------------------------------
+
+    def reserve(self, items: Sequence[Reserve]) -> list[Reserved]:
+        ledger = self._ledger()
+        reserved = ledger.reserve(items)
+        ledger.flush()
+        return reserved
+
+    def peek(self, takes: Sequence[Take]) -> list[Usage]:
+        return self._ledger().peek(takes)
+
+    def backfill(self, items: Sequence[Backfill]) -> None:
+        ledger = self._ledger()
+        ledger.backfill(items)
+        ledger.flush()
+
+    def unite(self, items: Sequence[Unite]) -> list[bool]:
+        ledger = self._ledger()
+        found = ledger.unite(items)
+        ledger.flush()
+        return found
+
+    def covered(self, series: Sequence[str], since_ms: int) -> None:
+        self._ledger().covered(series, since_ms)
+
+    def policy_epoch(self) -> tuple[int, ...]:
+        return (self._ledger().policy_epoch(),)
+
     # -- suppressions, tokens, leases -----------------------------------------------------------
 
     def suppress(self, items: Sequence[Suppression]) -> Suppressed:
@@ -234,7 +336,8 @@ class Verbs:
         late: dict[str, None] = {}
         for item in items:
             expires = now + _ms(item.ttl_s) if item.ttl_s > 0 else 0
-            self._cells.store("g:" + item.gate, {"rule": item.rule.encode()}, expires)
+            word = pause_word(item.rule, expires) if item.hold else item.rule
+            self._cells.store("g:" + item.gate, {"rule": word.encode()}, expires)
             message = message_of(item.gate)
             if message and may_have_left(self._message(message)):
                 late[message] = None
@@ -244,8 +347,10 @@ class Verbs:
         for gate in gates:
             self._cells.store("g:" + gate, {}, 0)
 
-    def tokens(self, bucket: str, want: int, rate: float, burst: float) -> Grant:
-        checked_bucket(rate, burst)
+    def tokens(
+        self, bucket: str, want: int, rate: float, burst: float, lasts_s: float = 0.0
+    ) -> Grant:
+        checked_bucket(rate, burst, lasts_s)
         now = self._cells.now_ms()
         name = "t:" + bucket
         cells = self._cells.load(name)
@@ -254,12 +359,19 @@ class Verbs:
             # A clock that was set back must not freeze the bucket: no time has passed, that is all.
             passed = max(0, now - int(cells["at"])) / 1000
             have = min(burst, float(cells["n"]) + passed * rate)
+            if lasts_s and "of" in cells:
+                # What was taken stays taken when the size of a bucket without a rate changes.
+                have = max(0.0, burst - (float(cells["of"]) - float(cells["n"])))
         granted = max(0, min(want, math.floor(have + 1e-9)))
         have -= granted
         # A bucket that is full again needs no memory.
-        full_ms = math.ceil((burst - have) / rate * 1000) + 1000
-        self._cells.store(name, {"n": repr(have).encode(), "at": _number(now)}, now + full_ms)
-        return Grant(granted, 0.0 if granted >= want else max(0.0, (1 - have) / rate))
+        kept_ms = (
+            round(lasts_s * 1000) if lasts_s else math.ceil((burst - have) / rate * 1000) + 1000
+        )
+        wait_s = lasts_s or max(0.0, (1 - have) / rate)
+        cells = {"n": repr(have).encode(), "at": _number(now), "of": repr(burst).encode()}
+        self._cells.store(name, cells, now + kept_ms)
+        return Grant(granted, 0.0 if granted >= want else wait_s, math.floor(have + 1e-9))
 
     def lease(
         self, group: str, owner: str, names: Sequence[str], ttl_s: float, believed: frozenset[str]
@@ -360,6 +472,9 @@ class Verbs:
         return cells["epoch"].decode()
 
     # -- messages -------------------------------------------------------------------------------
+
+    def _ledger(self) -> Ledger:
+        return Ledger(self._cells, self._message_ms)
 
     def _message(self, message: str) -> Hash:
         return self._cells.load("m:" + message)

@@ -6,6 +6,8 @@ while a transaction commits forms the next one, each in its own savepoint, so th
 writes share one fsync and none ever meets "database is locked". Readers have their own connections
 and, thanks to WAL, wait for nobody. PostgreSQL runs every piece of work in its own transaction on a
 pooled connection.
+
+One file, for what differs between the dialects is hidden here and nowhere else.
 """
 
 from __future__ import annotations

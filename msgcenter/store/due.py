@@ -31,6 +31,11 @@ def _row(row: Row[Any]) -> DueRow:
     return DueRow(**row._mapping)
 
 
+def _by_rules(but: Sequence[str]) -> tuple[ColumnElement[bool], ...]:
+    paused = (due.c.rule >= "paused:") & (due.c.rule < "paused;")
+    return due.c.rule.not_in((*but, "resumed")), ~paused
+
+
 class Due(Database):
     """Hold, take, cancel, re-time, list."""
 
@@ -93,6 +98,20 @@ class Due(Database):
         async with self._alone("due"):
             return await self._write(work)
 
+    async def hasten_due(
+        self, at_ms: int, *, but: Sequence[str] = (), only: Sequence[str] = ()
+    ) -> int:
+        """Move to `at_ms` what waits longer: of the rules `only`; else all except the rules `but`, what waits for the end of a
+        pause, and what was let out after one. How many there were."""
+        which = (due.c.rule.in_(only),) if only else _by_rules(but)
+        statement = update(due).where(due.c.at_ms > at_ms, *which)
+
+        async def work(connection: AsyncConnection) -> int:
+            return int((await connection.execute(statement.values(at_ms=at_ms))).rowcount)
+
+        async with self._alone("due"):
+            return await self._write(work)
+
     async def list_due(
         self, filters: DueFilter | None = None, cursor: str = "", limit: int = 100
     ) -> Page[DueRow]:
@@ -124,3 +143,9 @@ class Due(Database):
         async with self._read() as connection:
             row = (await connection.execute(select(func.count(), func.min(due.c.at_ms)))).one()
         return Backlog(int(row[0]), row[1])
+
+    async def count_held(self, but: Sequence[str]) -> int:
+        """How many `hasten_due` would move, whatever their time."""
+        query = select(func.count()).where(*_by_rules(but))
+        async with self._read() as connection:
+            return int((await connection.execute(query)).scalar_one())

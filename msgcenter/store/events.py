@@ -12,7 +12,7 @@ import heapq
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Row, Select, select, union_all, update
+from sqlalchemy import Row, Select, func, select, union_all, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from msgcenter.store import Event, EventPage, Logged
@@ -141,6 +141,19 @@ class Events(Database):
             if given.get(partition, 0) == len(by_partition.get(partition, ())) < limit:
                 positions[partition] = max(positions[partition], head)
         return EventPage(tuple(page), positions)
+
+    async def event_positions(self, before: int) -> dict[int, int]:
+        """In each partition the position before its first event that happened at a time (epoch milliseconds) or later: what
+        follows is everything since, and perhaps an older event that was written down late."""
+        query = (
+            select(event.c.partition, func.min(event.c.position))
+            .where(event.c.at >= before)
+            .group_by(event.c.partition)
+        )
+        heads = await self.event_heads()  # first: what comes after is not before the time
+        async with self._read() as connection:
+            first = {int(row[0]): int(row[1]) - 1 for row in await connection.execute(query)}
+        return {**heads, **first}
 
     async def event_heads(self) -> dict[int, int]:
         """The last position of each partition: a cursor that starts now."""

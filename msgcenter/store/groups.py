@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, delete, func, select, tuple_, update
+from sqlalchemy import ColumnElement, Row, Select, delete, func, select, text, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from msgcenter.store import GroupFilter, GroupRow, Page
+from msgcenter.store import Asked, GroupFilter, GroupRow, Page, Seal
 from msgcenter.store.cursors import decode_place, encode_place
 from msgcenter.store.database import Database, chunks, rows_of, wanted
 from msgcenter.store.rows import clean
-from msgcenter.store.tables import grp
+from msgcenter.store.tables import grp, sealed
 
 #: What becomes of a group; None or the same row = nothing.
 Change = Callable[[GroupRow], GroupRow | None]
@@ -22,6 +22,8 @@ Change = Callable[[GroupRow], GroupRow | None]
 def _row(row: Row[Any]) -> GroupRow:
     values = dict(row._mapping)
     values["members"] = tuple(values["members"])
+    values["asked"] = Asked(**values["asked"]) if values["asked"] else None
+    values["seal"] = Seal(**values["seal"]) if values["seal"] else None
     return GroupRow(**values)
 
 
@@ -50,6 +52,18 @@ class Groups(Database):
                 out.update((row.id, _row(row)) for row in rows)
         return out
 
+    async def group_of_chat(self, channel: str, chat: str) -> GroupRow | None:
+        """The group that the far end of this channel calls so; one made here rather than one read in."""
+        query = (
+            select(grp)
+            .where(grp.c.channel == clean(channel), grp.c.chat == clean(chat))
+            .order_by(grp.c.imported, grp.c.id)
+            .limit(1)
+        )
+        async with self._read() as connection:
+            row = (await connection.execute(query)).one_or_none()
+            return None if row is None else _row(row)
+
     async def list_groups(
         self, filters: GroupFilter | None = None, cursor: str = "", limit: int = 100
     ) -> Page[GroupRow]:
@@ -76,6 +90,31 @@ class Groups(Database):
         more = len(rows) > limit
         rows = rows[:limit]
         return Page(tuple(rows), encode_place(rows[-1].created_at, rows[-1].id) if more else "")
+
+    async def groups_under_way(
+        self, before_ms: int, after: str = "", limit: int = 500
+    ) -> list[GroupRow]:
+        """Groups that have been `creating` or `dissolving` since before then, by id, from behind `after`."""
+        query = (
+            select(grp)
+            .where(grp.c.state.in_(("creating", "dissolving")), grp.c.since < before_ms)
+            .where(grp.c.command != "", grp.c.id > after)
+            .order_by(grp.c.id)
+            .limit(limit)
+        )
+        async with self._read() as connection:
+            return [_row(row) for row in await connection.execute(query)]
+
+    async def groups_unapproved(self, before_ms: int, limit: int = 500) -> list[GroupRow]:
+        """Groups whose dissolution has waited for an approval since before then."""
+        query = (
+            select(grp)
+            .where(text("unapproved_since > 0"), grp.c.unapproved_since < before_ms)
+            .order_by(grp.c.unapproved_since)
+            .limit(limit)
+        )
+        async with self._read() as connection:
+            return [_row(row) for row in await connection.execute(query)]
 
     async def count_groups(self) -> dict[tuple[str, str], int]:
         """(channel, state) -> how many."""
@@ -152,10 +191,14 @@ class Groups(Database):
         values = _values(after)
         del values["id"]
         await connection.execute(update(grp).where(grp.c.id == row.id).values(values))
+        if row.seal is not None and after.seal != row.seal:  # it lives on: its seal is for nothing
+            await connection.execute(delete(sealed).where(sealed.c.seal == row.seal.id))
         return after
 
 
 def _values(row: GroupRow) -> dict[str, Any]:
     values = rows_of([row])[0]
     values["members"] = [clean(member) for member in row.members]
+    values["asked"] = asdict(row.asked) if row.asked else {}
+    values["seal"] = asdict(row.seal) if row.seal else {}
     return values

@@ -91,7 +91,7 @@ class Messages(Database):
         records.sort(
             key=lambda r: (r.at, r.step, r.attempt, r.receipt, PIPELINES.get(r.pipeline, 1), r.id)
         )
-        return Traced(MessageRow(**found._mapping), tuple(records))
+        return Traced(_read_message(found), tuple(records))
 
     async def messages(
         self,
@@ -131,10 +131,16 @@ class Messages(Database):
             query = query.order_by(message.c.created_at.desc(), message.c.id.desc())
         async with self._read() as connection:
             found = await connection.execute(query.limit(limit + 1))
-            rows = [MessageRow(**row._mapping) for row in found]
+            rows = [_read_message(row) for row in found]
         more = len(rows) > limit
         rows = rows[:limit]
         return Page(tuple(rows), encode_place(rows[-1].created_at, rows[-1].id) if more else "")
+
+
+def _read_message(row: Row[Any]) -> MessageRow:
+    values = dict(row._mapping)
+    values["mentions"] = tuple(values["mentions"])
+    return MessageRow(**values)
 
 
 def _read_record(row: Row[Any]) -> RecordRow:

@@ -37,6 +37,17 @@ def upgrade(connection: Connection, revision: str = "head") -> None:
     command.upgrade(_config(connection), revision)
 
 
+def downgrade(connection: Connection) -> None:
+    """Take every table away, inside the caller's transaction."""
+    command.downgrade(_config(connection), "base")
+
+
+def is_known(revision: str) -> bool:
+    """Whether this release has this migration; one of a newer release is not."""
+    script = ScriptDirectory.from_config(_config())
+    return not revision or revision in {one.revision for one in script.walk_revisions()}
+
+
 def current(connection: Connection) -> str:
     """The revision the database is at; empty when it has no tables yet."""
     return MigrationContext.configure(connection).get_current_revision() or ""

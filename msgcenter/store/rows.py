@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from msgcenter.archive.content import content_of
-from msgcenter.store import ContentMode, ContentPolicy
+from msgcenter.store import ContentMode, ContentPolicy, Direction
 from protocols.envelope import Decision, Envelope, Record
 from protocols.outcome import (
     Held,
@@ -35,7 +35,7 @@ from protocols.outcome import (
     Unknown,
     reason_of,
 )
-from protocols.payload import DeliveryReport, Notice, Pull
+from protocols.payload import DeliveryReport, Notice, Pull, Recall, Signal
 
 
 def clean(value: str) -> str:
@@ -43,6 +43,8 @@ def clean(value: str) -> str:
     return value.replace("\x00", "\ufffd") if "\x00" in value else value
 
 
+RECALLED = "recalled"
+"""Code of the record that says that a message was taken back."""
 MAX_DETAIL = 2000
 _EVIDENCE = {"sent": 1, "unknown": 2, "undelivered": 4, "delivered": 5, "read": 6}
 _OTHER_FINAL = 3
@@ -67,6 +69,8 @@ ENVELOPE_COLUMNS = (
     "reference",
     "reply_to",
     "order_key",
+    "chat",
+    "mentions",
     "created_at",
     "content",
     "envelope_order",
@@ -103,6 +107,8 @@ def code_of(item: Record) -> str:
     payload = item.envelope.payload
     if item.subject and isinstance(payload, DeliveryReport):
         return clean(payload.code)
+    if isinstance(payload, Recall) and isinstance(item.outcome, Sent):
+        return RECALLED
     return clean(reason_of(item.outcome))
 
 
@@ -111,10 +117,15 @@ def _details(item: Record) -> tuple[str, int, tuple[str, ...]]:
     match item.outcome:
         case Sent(remote_ids=ids, detail=detail) | Unknown(remote_ids=ids, detail=detail):
             return detail, 0, ids
-        case Routed(to=to) if item.subject and len(to) == 5:  # a receipt, see settle.receipt_to
+        case Routed(to=to) if (
+            isinstance(item.envelope.payload, DeliveryReport) and len(to) == 5
+        ):  # a receipt, see settle.receipt_to
             return f"part {to[3]}, matched {to[4]}", 0, (item.envelope.remote_id,)
         case Routed(to=to):
-            return ", ".join(to), 0, ()
+            remote_id = item.envelope.remote_id
+            return ", ".join(to), 0, (remote_id,) if remote_id else ()
+        case Suppressed() if item.subject and (remote_id := item.envelope.remote_id):
+            return "", 0, (remote_id,)  # a second reading, see settle.read_again
         case Held(until=until, detail=detail):
             return detail, until, ()
         case Suppressed(detail=detail) | Retry(detail=detail) | Rejected(detail=detail):
@@ -160,15 +171,22 @@ def record_row(item: Record) -> dict[str, Any]:
     }
 
 
+def direction_of(envelope: Envelope) -> Direction:
+    """`staff`: written by the account's own human in the far end's own client."""
+    if not envelope.inbound:
+        return "out"
+    return "staff" if envelope.typed_by_us else "in"
+
+
 def envelope_row(envelope: Envelope, mode: ContentMode, order: str) -> dict[str, Any]:
     to, sender = str(envelope.to), str(envelope.sender or "")
     return {
         "known": True,
         "caller": envelope.caller,
-        "direction": "in" if envelope.inbound else "out",
+        "direction": direction_of(envelope),
         "to": to,
         "sender": sender,
-        "address": sender if envelope.inbound else to,
+        "address": to if not envelope.inbound or envelope.typed_by_us else sender,
         "person": clean(envelope.person),
         "account": envelope.account,
         "category": envelope.category,
@@ -178,6 +196,8 @@ def envelope_row(envelope: Envelope, mode: ContentMode, order: str) -> dict[str,
         "reference": clean(envelope.reference),
         "reply_to": clean(envelope.reply_to),
         "order_key": clean(envelope.order_key),
+        "chat": clean(envelope.chat),
+        "mentions": [clean(one) for one in envelope.mentions],
         "created_at": envelope.created_at,
         "content": content_of(envelope, mode),
         "envelope_order": order,
@@ -195,6 +215,7 @@ def _stub(item: Record) -> dict[str, Any]:
         reference=clean(item.reference),
         created_at=item.at,
         content={},
+        mentions=[],
         status="",
         code="",
         final=False,
@@ -211,7 +232,12 @@ def merged(records: Sequence[Record], policy: ContentPolicy) -> list[dict[str, A
     for item in records:
         envelope = item.envelope
         # Reports, notices and doorbells are not messages of anybody: they leave records only.
-        if not item.subject and isinstance(envelope.payload, DeliveryReport | Notice | Pull):
+        if not item.subject and isinstance(
+            envelope.payload, DeliveryReport | Notice | Pull | Signal
+        ):
+            continue
+        # What was read may yet turn out to be a copy of another: it is a message once it is passed on, or refused for good.
+        if not item.subject and envelope.inbound and isinstance(item.outcome, Retry):
             continue
         row = rows.get(item.subject or envelope.id)
         if row is None:

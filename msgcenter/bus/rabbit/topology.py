@@ -18,11 +18,11 @@ thousand times, and `invalid` is where a body is taken as opaque bytes.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from aiormq.abc import AbstractChannel
-from aiormq.exceptions import ChannelPreconditionFailed
+from aiormq.exceptions import ChannelNotFoundEntity, ChannelPreconditionFailed
 
 from msgcenter.bus import DELAYS, BusError, Queue
 from msgcenter.bus.rabbit.link import call
@@ -144,6 +144,32 @@ def _differs(error: ChannelPreconditionFailed, args: dict[str, Any]) -> BusError
         f"{match['theirs'].strip()}, expected {wanted!r}; empty it and delete it there "
         f"(rabbitmqctl delete_queue {name}), or choose another bus prefix, and start again"
     )
+
+
+async def differing(
+    open_channel: Callable[[], Awaitable[AbstractChannel]], prefix: str, queues: Sequence[Queue]
+) -> tuple[list[str], list[str]]:
+    """What the broker has of these queues, without making any: (names it does not have, in words what differs).
+
+    The broker closes the channel of a question it refuses; `open_channel` gives the next. Raises BusError.
+    """
+    names = Names(prefix)
+    missing, wrong = [], []
+    channel = await open_channel()
+    for queue in queues:
+        name = names.queue(queue)
+        try:
+            await call(channel.queue_declare(name, passive=True))
+            await declare_queue(channel, names, queue)
+        except ChannelNotFoundEntity:
+            missing.append(name)
+            channel = await open_channel()
+        except BusError as error:
+            if not isinstance(error.__cause__, ChannelPreconditionFailed):
+                raise
+            wrong.append(str(error))
+            channel = await open_channel()
+    return missing, wrong
 
 
 def known_keys(queues: Sequence[Queue]) -> set[str]:

@@ -1,14 +1,13 @@
 -- Store outcomes and what follows from them.
--- ARGV: [keep_ms, [[key, pass, outcome, view, order, marks, remotes, unknown, seen], ...]]
+-- ARGV: [keep_ms, [[key, pass, outcome, view, order, marks, remotes, unknown, seen, held], ...]]
 --   pass    "" = only what follows from an outcome that another shard keeps
 --   marks   [[key, [[step, attempt, part, rank, at, code], ...]], ...], one entry a message
 --   remotes [[key, place], ...]; unknown: [] or [key, place, until_ms]
+--   held    [] or [record, step, attempt, what], see give_back in units.lua
 --   seen    the key of the message whose snapshot is wanted, 0 = none
 -- Answers [[outcome, fresh, meta, view, evidence], ...]; false = not there.
 -- The first write of an item is an HSET, so that a full server refuses the item as a whole.
 local keep, items = unpack(cmsgpack.unpack(ARGV[1]))
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
 local function precedes(a, b)
   if a[1] ~= b[1] then return a[1] < b[1] end
@@ -45,7 +44,7 @@ end
 
 local answers = {}
 for i, item in ipairs(items) do
-  local own, pass, outcome, view, order, marks, remotes, unknown, seen = unpack(item)
+  local own, pass, outcome, view, order, marks, remotes, unknown, seen, held = unpack(item)
   local stored, fresh, meta, v, e = outcome, true, false, false, false
   local apply = true
   if pass ~= '' then
@@ -84,6 +83,9 @@ for i, item in ipairs(items) do
     for _, remote in ipairs(remotes) do
       redis.call('SET', KEYS[remote[1]], remote[2], 'PX', keep)
     end
+    if held[1] then
+      give_back(KEYS[held[1]], held[2], held[3], held[4])
+    end
     if unknown[1] and unknown[3] > now then
       local key = KEYS[unknown[1]]
       redis.call('HSET', key, unknown[2], unknown[3])
@@ -103,4 +105,5 @@ for i, item in ipairs(items) do
   end
   answers[i] = {stored, fresh, meta, v, e}
 end
+flush(keep)
 return cmsgpack.pack(answers)

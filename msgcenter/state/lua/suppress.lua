@@ -1,7 +1,9 @@
--- Set suppressions. ARGV: [evidence, [[gate, rule, ttl_ms, message], ...]] (ttl 0 = until lifted; message 0 = a wide gate); answers [late, ...].
+-- Set suppressions. ARGV: [evidence, [[gate, rule, ttl_ms, message, hold], ...]] (ttl 0 = until lifted; message 0 = a wide gate); answers [late, ...].
 -- Late: a pass of the message has a claim (its outcome or a release would have removed it), evidence, or a view that is
 -- named after evidence.
 local evidence, items = unpack(cmsgpack.unpack(ARGV[1]))
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local left = {}
 for _, name in ipairs(evidence) do
   left[name] = true
@@ -9,6 +11,9 @@ end
 local answers = {}
 for i, item in ipairs(items) do
   local gate, rule, ttl, message = KEYS[item[1]], item[2], item[3], item[4]
+  if item[5] then
+    rule = string.format('~%.0f|%s', ttl > 0 and now + ttl or 0, rule)
+  end
   if ttl > 0 then
     redis.call('SET', gate, rule, 'PX', ttl)
   else

@@ -7,7 +7,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fault lint bench lock clean
+.PHONY: help run test test-fault lint bench client lock clean
 MAKEFLAGS += --no-print-directory
 
 VENV := .venv
@@ -55,6 +55,12 @@ lint: $(VENV)/dev ## style, types and import rules
 	check lint-imports
 	check mypy --no-error-summary
 	[ -z "$$failed" ]
+
+client: $(VENV)/dev ## write the Python client anew from the API's routes
+	@$(PY) -c 'from msgcenter.api.app import ROUTES; from msgcenter.api.openapi import rendered; print(rendered(ROUTES, "0").decode())' \
+		| $(PY) msgcenter/client/generate.py
+	$(VENV)/bin/ruff check --quiet --fix msgcenter/client
+	$(VENV)/bin/ruff format --quiet msgcenter/client
 
 lock: | $(VENV)/place ## write the lock files anew from pyproject.toml (ARGS=--upgrade for newer versions)
 	@test -x $(VENV)/bin/uv || $(PIP) uv

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json as jsons
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -10,9 +12,13 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from bench import callers as callers_bench
+from bench import caps as caps_bench
 from bench import drain as drain_bench
 from bench import e2e as e2e_bench
+from bench import lanes as lanes_bench
 from bench import report
+from bench import sms as sms_bench
 
 app = typer.Typer(
     help="Measure the product against baselines in the same run.", add_completion=False
@@ -47,17 +53,60 @@ def drain(quick: Quick = False, json: Json = None, rounds: Rounds = 0) -> None:
     _measure(lambda step: drain_bench.run(rounds or (1 if quick else 3), frames, step), json)
 
 
-def _measure(
-    work: Callable[[Callable[[str, int], None]], list[report.Run]], json: Path | None
-) -> None:
-    console = Console()
-    with Progress(
+@app.command()
+def sms(quick: Quick = False, json: Json = None, rounds: Rounds = 0) -> None:
+    """The SMS channel at windows 1, 16 and 64, as a fraction of a bare protocol that writes the same bytes, and the layers between."""
+    count = sms_bench.QUICK if quick else sms_bench.FULL
+    _measure(lambda step: sms_bench.run(rounds or (1 if quick else 3), count, step), json)
+
+
+@app.command()
+def caps(quick: Quick = False, json: Json = None, rounds: Rounds = 0) -> None:
+    """Reserve and admit on Redis: in batches against a call for each message, and with ten rules against one."""
+    count = caps_bench.QUICK if quick else caps_bench.FULL
+    _measure(lambda step: caps_bench.run(rounds or (1 if quick else 3), count, step), json)
+
+
+@app.command()
+def lanes(quick: Quick = False, json: Json = None, rounds: Rounds = 0) -> None:
+    """A code and an opportunity, from durable to the channel's call: under a bulk of 100,000 against an idle system."""
+    bulk = lanes_bench.QUICK if quick else lanes_bench.FULL
+    _measure(lambda step: lanes_bench.run(rounds or 1, bulk, step), json)
+
+
+@app.command()
+def callers(quick: Quick = False, json: Json = None, rounds: Rounds = 0) -> None:
+    """A quiet caller beside one that sends ten times its quota, against the same one alone; then a crowd without quotas."""
+    with _progress() as progress:
+        task = progress.add_task("starting", total=None)
+        done = 0
+
+        def step(what: str, of: int) -> None:
+            nonlocal done
+            progress.update(task, description=what, total=of, completed=done)
+            done += ":" in what
+
+        result = callers_bench.run(rounds or (1 if quick else 3), 500 if quick else 2000, step)
+    callers_bench.show(Console(), result)
+    if json is not None:
+        json.write_text(jsons.dumps({"ratio": result.ratio, **asdict(result)}, indent=1) + "\n")
+
+
+def _progress() -> Progress:
+    return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         console=Console(stderr=True),
-    ) as progress:
+    )
+
+
+def _measure(
+    work: Callable[[Callable[[str, int], None]], list[report.Run]], json: Path | None
+) -> None:
+    console = Console()
+    with _progress() as progress:
         task = progress.add_task("starting", total=None)
         begun: list[str] = []
 

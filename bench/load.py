@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 import time
 from collections import deque
@@ -17,6 +18,8 @@ from dataclasses import asdict, dataclass
 from typing import cast
 
 AGAIN_AFTER_S = 0.05
+KIND = os.environ.get("BENCH_KIND", "sms")
+"""The kind of channel that messages name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,7 @@ def message(number: int) -> dict[str, object]:
     return {
         "to": f"tel:+86138{number % 100_000_000:08d}",
         "category": "transactional",
-        "channels": ["sms"],
+        "channels": [KIND],
         "content": {
             "type": "text",
             "text": f"您的业务已办理成功,流水号{number:010d},详情请咨询10086。",

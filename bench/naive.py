@@ -275,7 +275,7 @@ class QuietPort:
     def http(self) -> aiohttp.ClientSession:
         raise NotImplementedError("the sms adapter speaks no HTTP")
 
-    def subscriber(self, caller: str) -> Subscriber | None:
+    async def subscriber(self, caller: str) -> Subscriber | None:
         return None
 
     def gauge(self, name: str, value: float) -> None:

@@ -12,10 +12,26 @@ from rich.console import Console
 from rich.table import Table
 
 RATIOS = ("single", "batch", "p50_one_client", "drain")
+SMS = ("sms_1", "sms_16", "sms_64", "sms_16_own")
+"""Of the SMS bench, by window; left out where it was not run."""
+CAPS = ("caps_batched", "caps_ten_rules")
+"""Of the caps bench: how much faster in batches than one by one; how much dearer ten rules are than one, in CPU."""
+LANES = ("lanes_code", "lanes_opportunity")
+"""Of the lanes bench: p99 from durable to the channel's call under a bulk, as a multiple of that on the idle system."""
+_COSTS = ("caps_ten_rules",)
+_LAYERS = ("codec", "link")
+"""What the SMS bench measures between bare and product."""
+_BARE = ("drain", *SMS)
+"""Measured against what no program can beat, not against a naive one."""
 TARGETS = {
     "single": (2.5, "at least"),
     "batch": (8.0, "at least"),
     "p50_one_client": (1.3, "at most"),
+    "sms_16": (0.4, "at least"),
+    "caps_batched": (5.0, "at least"),
+    "caps_ten_rules": (3.0, "at most"),
+    "lanes_code": (3.0, "at most"),
+    "lanes_opportunity": (3.0, "at most"),
 }
 
 
@@ -45,14 +61,22 @@ def _of(runs: Sequence[Run], scenario: str, side: str) -> list[Run]:
     return [run for run in runs if run.scenario == scenario and run.side == side]
 
 
+def _names(runs: Sequence[Run]) -> list[str]:
+    return [*RATIOS, *(n for n in (*SMS, *CAPS, *LANES) if any(run.scenario == n for run in runs))]
+
+
 def ratios(runs: Sequence[Run]) -> dict[str, float | None]:
     """Product to baseline: medians of the rate, for `p50_one_client` of the p50; None where one of the two was not measured."""
     out: dict[str, float | None] = {}
-    for name in RATIOS:
-        baseline = "bare" if name == "drain" else "naive"
+    for name in _names(runs):
+        baseline = "bare" if name in _BARE else "naive"
         ours, theirs = _of(runs, name, "product"), _of(runs, name, baseline)
         if not ours or not theirs:
             out[name] = None
+        elif name in _COSTS:
+            out[name] = round(median(r.cpu_us for r in ours) / median(r.cpu_us for r in theirs), 3)
+        elif name in LANES:
+            out[name] = round(median(r.p99 for r in ours) / median(r.p99 for r in theirs), 3)
         elif name == "p50_one_client":
             out[name] = round(median(r.p50 for r in ours) / median(r.p50 for r in theirs), 3)
         else:
@@ -63,13 +87,21 @@ def ratios(runs: Sequence[Run]) -> dict[str, float | None]:
 def more(runs: Sequence[Run]) -> dict[str, float]:
     """Product to baseline in CPU-µs per message (`cpu_…`, noise harms it least) and in messages/s up to the far end (`sent_…`)."""
     out: dict[str, float] = {}
-    for name in RATIOS:
-        ours, theirs = _of(runs, name, "product"), _of(runs, name, "naive")
-        if not ours or not theirs or name == "p50_one_client":
+    for name in _names(runs):
+        for layer in _LAYERS:
+            between = _of(runs, name, layer)
+            if between and (bare := _of(runs, name, "bare")):
+                rate = median(r.rate for r in between) / median(r.rate for r in bare)
+                out[f"{name} {layer} to bare"] = round(rate, 3)
+        baseline = "bare" if name.startswith("sms_") else "naive"
+        ours, theirs = _of(runs, name, "product"), _of(runs, name, baseline)
+        if not ours or not theirs or name in ("p50_one_client", *LANES):
             continue
         cpu = median(r.cpu_us for r in theirs)
         sent = median(r.sent_rate for r in theirs)
         out[f"cpu_{name}"] = round(median(r.cpu_us for r in ours) / cpu, 3)
+        if not sent:
+            continue
         out[f"sent_{name}"] = round(median(r.sent_rate for r in ours) / sent, 3)
     return out
 
@@ -121,7 +153,8 @@ def show(console: Console, runs: Sequence[Run]) -> None:
             f"{run.cpu_us:,.0f}",
         )
     console.print(table)
-    console.print(_cpu_table(runs))
+    if any(len(run.cpu) > 1 for run in runs):
+        console.print(_cpu_table(runs))
     table = Table(title="ratios, product to baseline (medians)")
     for column in ("scenario", "ratio", "target"):
         table.add_column(column, justify="left" if column == "scenario" else "right")

@@ -1,0 +1,381 @@
+"""SMS: what one message costs on its way through the SMS channel, beside a bare asyncio protocol that writes the same bytes.
+
+All sides run alone in a process of their own, on the same event loop and with the same garbage collection as the service, and
+write to the same far end, another process that takes every SUBMIT of CMPP 3.0 and accepts it without a thought. All keep the
+same window of unanswered PDUs and write once a turn. They differ in what they do for a message:
+
+- `bare`, the baseline: writes octets that were made beforehand and counts octets of answers. It knows no message: no text, no
+  number, no id, no timeout, no outcome. No program on asyncio can beat it, for all that it does besides is the socket.
+- `codec`: makes each SUBMIT from its values with the product's codec and reads each answer, found by its sequence. The least
+  that a client of this protocol can do.
+- `link`: `codec` with the product's link: deadlines, keep-alive, tolerance of what peers do wrong.
+- `product`: `deliver` of the channel: besides all that numbers, content rules, coding, parts, choice of supplier and
+  connection, pace, breaker, and an outcome for each message that holds the far end's id.
+
+The ratio is product to bare in messages a second; `codec` and `link` say where the distance lies. The target of 0.4 at window 16
+is for the ratio to `bare`. One text goes to all, as in a campaign (what the rules made of a text is kept); `sms_16_own` gives
+each message a text of its own. One message is one PDU: the dearest case, for the parts of a long text share its outcome.
+
+One file, for the far end and the sides are only to be compared as long as they stay alike.
+
+`python -m bench.sms far-end PORT` is that far end; `python -m bench.sms bare|codec|link|product JOB` is one side.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import socket
+import struct
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import cast
+
+import structlog
+from pydantic import BaseModel
+
+from adapters.sms import Sms, SmsSettings
+from bench.report import Run
+from bench.stand import ROOT
+from msgcenter.adapter import Dispatch, Secret, Sent
+from msgcenter.clock import SystemClock
+from msgcenter.serve import quiet_collector
+from protocols.address import Address
+from protocols.cmpp import pdu as p
+from protocols.cmpp.decode import decode
+from protocols.cmpp.encode import encode
+from protocols.cmpp.form import Filled, Form
+from protocols.cmpp.link import Link
+from protocols.cmpp.terms import LinkOptions, Role
+from protocols.envelope import Envelope
+from protocols.payload import Text
+from protocols.sms.events import LoggedIn, Response
+
+FULL, QUICK = 40_000, 10_000
+WINDOWS = (1, 16, 64)
+SIDES = ("bare", "codec", "link", "product")
+WORDS = "尊敬的客户，您的宽带业务已受理，感谢您的使用。"
+ACCOUNT, SECRET, SRC = "901234", "bench", "106900001"
+_HEAD = struct.Struct(">III")
+_ANSWER = struct.Struct(">IIIQI")
+
+
+class Job(BaseModel):
+    """What one side is told."""
+
+    port: int
+    window: int
+    messages: int
+    own: bool = False
+    """Each message has a text of its own."""
+
+    @property
+    def scenario(self) -> str:
+        return f"sms_{self.window}" + ("_own" if self.own else "")
+
+    def text(self, number: int) -> str:
+        return f"{WORDS}单号{number:08d}" if self.own else WORDS
+
+
+def run(rounds: int, count: int, step: Callable[[str, int], None]) -> list[Run]:
+    """All runs, sides in turns. Raises RuntimeError when a process fails."""
+    runs: list[Run] = []
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    far = subprocess.Popen(
+        [sys.executable, "-m", "bench.sms", "far-end", str(port)], cwd=ROOT, stdout=subprocess.PIPE
+    )
+    try:
+        assert far.stdout is not None
+        far.stdout.readline()  # it listens
+        jobs = [
+            Job(port=port, window=window, messages=count if window > 1 else count // 4)
+            for window in WINDOWS
+        ]
+        jobs.append(Job(port=port, window=16, messages=count, own=True))
+        for number in range(rounds):
+            for job in jobs:
+                for side in reversed(SIDES) if number % 2 else SIDES:
+                    step(f"{job.scenario}: {side}", rounds * len(jobs) * len(SIDES))
+                    runs.append(_side(side, job))
+    finally:
+        far.terminate()
+        far.wait(10)
+    return runs
+
+
+def _side(side: str, job: Job) -> Run:
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.sms", side, job.model_dump_json()],
+        cwd=ROOT, capture_output=True, timeout=120, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        raise RuntimeError(f"{side}: {done.stderr.decode()[-2000:]}")
+    found = json.loads(done.stdout.splitlines()[-1])  # before it the log
+    seconds, cpu = found["seconds"], found["cpu"]
+    return Run(
+        job.scenario, side, job.messages, seconds, job.messages / seconds,
+        cpu={"client": cpu / job.messages * 1e6},
+    )  # fmt: skip
+
+
+# --- the far end ---
+
+
+class FarEnd(asyncio.Protocol):
+    """Accepts logins and submits by their headers alone."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's transports are none of asyncio's classes, only alike.
+        self._transport = cast(asyncio.Transport, transport)
+        self._rest = b""
+
+    def data_received(self, data: bytes) -> None:
+        buffer = self._rest + data
+        at, out = 0, []
+        while len(buffer) - at >= 12:
+            length, command, sequence = _HEAD.unpack_from(buffer, at)
+            if len(buffer) - at < length:
+                break
+            if command == p.SUBMIT:
+                out.append(_ANSWER.pack(24, p.SUBMIT | p.RESPONSE, sequence, sequence, 0))
+            elif command == p.CONNECT:
+                out.append(encode(p.ConnectResp(0, bytes(16), p.V30), p.V30, sequence))
+            at += length
+        self._rest = buffer[at:]
+        self._transport.write(b"".join(out))
+
+
+async def far_end(port: int) -> None:
+    """Listen for ever."""
+    server = await asyncio.get_running_loop().create_server(FarEnd, "127.0.0.1", port)
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+    await server.serve_forever()
+
+
+# --- the two sides ---
+
+
+class Bare(asyncio.Protocol):
+    """Writes ready PDUs, `window` unanswered at a time, one write a turn."""
+
+    def __init__(self, pdus: deque[bytes], window: int) -> None:
+        self._pdus = pdus
+        self._free = window
+        self._left = len(pdus)
+        self._rest = b""
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    def start(self) -> None:
+        self._write()
+
+    def data_received(self, data: bytes) -> None:
+        buffer = self._rest + data
+        at = 0
+        while len(buffer) - at >= 12:
+            length = int.from_bytes(buffer[at : at + 4], "big")
+            if len(buffer) - at < length:
+                break
+            at += length
+            self._free += 1
+            self._left -= 1
+        self._rest = buffer[at:]
+        if not self._left:
+            self.done.set_result(None)
+        self._write()
+
+    def _write(self) -> None:
+        out = []
+        while self._free and self._pdus:
+            self._free -= 1
+            out.append(self._pdus.popleft())
+        if out:
+            self._transport.write(b"".join(out))
+
+
+class Codec(Bare):
+    """Makes each PDU when its turn comes and matches each answer with its message."""
+
+    def __init__(self, todo: deque[tuple[str, str]], window: int) -> None:
+        super().__init__(deque(), window)
+        self._todo = todo
+        self._left = len(todo)
+        self._sequence = 0
+        self._waiting: dict[int, tuple[str, str]] = {}
+        self.ids: list[str] = []
+
+    def data_received(self, data: bytes) -> None:
+        buffer = self._rest + data
+        at = 0
+        while len(buffer) - at >= 12:
+            length, command, sequence = _HEAD.unpack_from(buffer, at)
+            if len(buffer) - at < length:
+                break
+            answer = decode(command, buffer[at + 12 : at + length], p.V30)
+            assert isinstance(answer, p.SubmitResp)
+            del self._waiting[sequence]
+            self.ids.append(f"{answer.msg_id:016x}")
+            at += length
+            self._free += 1
+            self._left -= 1
+        self._rest = buffer[at:]
+        if not self._left:
+            self.done.set_result(None)
+        self._write()
+
+    def _write(self) -> None:
+        out = []
+        while self._free and self._todo:
+            self._free -= 1
+            self._sequence += 1
+            message = self._waiting[self._sequence] = self._todo.popleft()
+            number, text = message
+            filled = _filled(number, text)
+            out.append(FORM.write(filled, True, self._sequence))
+        if out:
+            self._transport.write(b"".join(out))
+
+
+class Linked(Bare):
+    """The product's link, driven by hand."""
+
+    def __init__(self, todo: deque[tuple[str, str]], window: int) -> None:
+        super().__init__(deque(), window)
+        self._todo = todo
+        self._left = len(todo)
+        self._link = Link(Role.CLIENT, LinkOptions(window=window))
+        self.up: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.ids: list[str] = []
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._link.login(ACCOUNT, SECRET, 101000000, time.monotonic())
+        self._transport.write(self._link.data_to_send())
+
+    def data_received(self, data: bytes) -> None:
+        for event in self._link.receive_data(data, time.monotonic()):
+            if isinstance(event, Response):
+                assert isinstance(event.pdu, p.SubmitResp)
+                self.ids.append(f"{event.pdu.msg_id:016x}")
+                self._left -= 1
+            elif isinstance(event, LoggedIn):
+                self.up.set_result(None)
+                return  # `start` begins
+        if not self._left:
+            self.done.set_result(None)
+        self._write()
+
+    def _write(self) -> None:
+        link, todo, now = self._link, self._todo, time.monotonic()
+        for _ in range(min(link.window_free, len(todo))):
+            message = todo.popleft()
+            number, text = message
+            link.request(_filled(number, text), now, message)
+        self._transport.write(link.data_to_send())
+
+
+FORM = Form(
+    p.Submit(("",), b"", "", ACCOUNT, fee_user_type=2, fee_type="01", fee_code="000000")
+)  # fmt: skip
+
+
+def _filled(number: str, text: str) -> Filled:
+    return Filled(FORM, number, text.encode("utf-16-be"), SRC, 8, 0, 1, 1)
+
+
+async def by_hand(side: str, job: Job) -> tuple[float, float]:
+    """(seconds, CPU seconds) of the job, for the sides that are no product."""
+    loop = asyncio.get_running_loop()
+    todo = deque((f"138{number:08d}", job.text(number)) for number in range(job.messages))
+    protocol: Bare
+    if side == "bare":
+        pdus = deque(
+            FORM.write(_filled(number, text), True, sequence)
+            for sequence, (number, text) in enumerate(todo, 1)
+        )
+        protocol = Bare(pdus, job.window)
+    elif side == "codec":
+        protocol = Codec(todo, job.window)
+    else:
+        protocol = Linked(todo, job.window)
+    await loop.create_connection(lambda: protocol, "127.0.0.1", job.port)
+    if isinstance(protocol, Linked):
+        await protocol.up
+    quiet_collector()
+    started, cpu = time.perf_counter(), time.process_time()
+    protocol.start()
+    await protocol.done
+    return time.perf_counter() - started, time.process_time() - cpu
+
+
+class BenchPort:
+    """The little of a Port that an SMS channel without receipts asks for."""
+
+    def __init__(self) -> None:
+        self.channel = "bench"
+        self.clock = SystemClock()
+        self.random = random.Random(1)
+        self.log = structlog.get_logger()
+
+    def gauge(self, name: str, value: float) -> None: ...
+
+
+async def product(job: Job) -> tuple[float, float]:
+    """(seconds, CPU seconds) of the job."""
+    settings = SmsSettings(
+        host="127.0.0.1", port=job.port, account=ACCOUNT, secret=Secret(SECRET), src=SRC,
+        window=job.window,
+    )  # fmt: skip
+    adapter = Sms(settings, BenchPort())  # type: ignore[arg-type]
+    up = asyncio.Event()
+    session = asyncio.create_task(adapter.session(lambda yes: up.set() if yes else None))
+    await up.wait()
+    todo = [
+        Dispatch(
+            Envelope(
+                f"msg_{n}", "x", Address("tel", f"+86138{n:08d}"), "care", 4, Text(job.text(n)), 0
+            ),
+            "",
+        )
+        for n in range(job.messages)
+    ]
+    size = adapter.spec.max_batch
+    batches = iter([todo[at : at + size] for at in range(0, len(todo), size)])
+
+    async def caller() -> None:
+        for batch in batches:
+            outcomes = await adapter.deliver(batch)
+            assert all(isinstance(outcome, Sent) for outcome in outcomes)
+
+    quiet_collector()
+    started, cpu = time.perf_counter(), time.process_time()
+    await asyncio.gather(*[caller() for _ in range(adapter.spec.in_flight)])
+    found = time.perf_counter() - started, time.process_time() - cpu
+    session.cancel()
+    await asyncio.gather(session, return_exceptions=True)
+    return found
+
+
+def main(arguments: Sequence[str]) -> None:
+    """A process of the bench, as the module says."""
+    import uvloop
+
+    what, given = arguments
+    if what == "far-end":
+        uvloop.run(far_end(int(given)))
+        return
+    job = Job.model_validate_json(given)
+    seconds, cpu = uvloop.run(product(job) if what == "product" else by_hand(what, job))
+    sys.stdout.write("\n" + json.dumps({"seconds": seconds, "cpu": cpu}))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -241,7 +241,9 @@ class Worker:
         await self._memory.remember(key, b"%d" % (begun + 1), KEPT_S)
         try:
             await self._work(lease, [one], stop)
-        except Exception:  # whatever it was, the process lives: no death is counted, and it goes on up
+        except (
+            Exception
+        ):  # whatever it was, the process lives: no death is counted, and it goes on up
             with suppress(StateError):
                 await self._memory.remember(key, b"", 0)
             raise

@@ -1,9 +1,10 @@
-"""Fixtures for tests against real servers: one private RabbitMQ, Redis and PostgreSQL a session,
+"""Fixtures for tests against real servers and tools: one private RabbitMQ, Redis and PostgreSQL a session,
 started when first asked for, and an isolated piece of each for every test.
 
 A test asks for `rabbit_url` (with `prefix` for its queue names), `redis_url` (an empty database) or
 `postgres_url` (a new database, dropped afterwards). A test that kills a server takes `own_rabbit`,
-`own_redis` or `own_postgres`, which nobody else uses. Where a server cannot be had the test is
+`own_redis` or `own_postgres`, which nobody else uses. `prometheus` makes a Prometheus of the test's
+own; `promtool` and `systemd_analyze` are the paths of these tools. Where a server cannot be had the test is
 skipped with the reason; `MSGCENTER_REQUIRE_REAL=1` makes that a failure.
 """
 
@@ -12,14 +13,28 @@ from __future__ import annotations
 import itertools
 import os
 import secrets
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
+import structlog
 
+from tests.prometheus import Prometheus
 from tests.provision import provide
-from tests.servers import PostgresServer, RabbitNode, RedisServer
+from tests.servers import PostgresServer, RabbitNode, RedisServer, find_binary
+
+# Tracebacks with every local drawn in a box take a second each: longer than most tests that log one.
+structlog.configure(
+    processors=[
+        structlog.processors.add_log_level,
+        structlog.dev.ConsoleRenderer(
+            colors=False, exception_formatter=structlog.dev.plain_traceback
+        ),
+    ]
+)
 
 #: Fixtures that start a server, and which.
 _STARTS = {
@@ -29,6 +44,9 @@ _STARTS = {
     "own_redis": "redis",
     "postgres": "postgres",
     "own_postgres": "postgres",
+    "promtool": "prometheus",
+    "prometheus": "prometheus",
+    "systemd_analyze": "systemd",
 }
 _numbers = itertools.count(1)
 #: Why a server cannot be had, None when it can: asked once a session.
@@ -153,3 +171,42 @@ def own_postgres(tmp_path: Path) -> Iterator[PostgresServer]:
     _require("postgres")
     with PostgresServer(tmp_path / "postgres") as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def promtool() -> str:
+    """Path of Prometheus's own checker."""
+    _require("prometheus")
+    return find_binary("promtool")
+
+
+@pytest.fixture
+def prometheus(tmp_path: Path) -> Iterator[Callable[..., Prometheus]]:
+    """Makes a Prometheus of the test's own from a scrape configuration and rule files; ended with the test."""
+    _require("prometheus")
+    made: list[Prometheus] = []
+
+    def make(*args: Any, **settings: Any) -> Prometheus:
+        made.append(Prometheus(tmp_path / f"prometheus{len(made)}", *args, **settings).start())
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+@pytest.fixture(scope="session")
+def systemd_analyze() -> str:
+    """Path of systemd's own checker of units."""
+    _require("systemd")
+    return find_binary("systemd-analyze")
+
+
+@pytest.fixture(scope="session")
+def kubectl() -> str:
+    """Path of a kubectl whose kustomize knows components of today; no Debian package has one, so this may be skipped anywhere."""
+    found = shutil.which("kubectl")
+    if found is None:
+        _reasons["kubectl"] = "the overlay is not built: kubectl 1.27 or newer is not installed"
+        pytest.skip(f"NO REAL TOOL: {_reasons['kubectl']}")
+    return found

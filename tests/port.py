@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import tempfile
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from pathlib import Path
@@ -13,14 +14,15 @@ from random import Random
 import aiohttp
 import structlog
 
-from msgcenter.adapter import Account, MediaFile, Received, Report, Subscriber
+from msgcenter.adapter import Account, MediaFile, Received, Report, Subscriber, Unavailable
 from msgcenter.clock import Clock, SystemClock
+from msgcenter.port import COUNTS
 from msgcenter.state.memory import MemoryState
 from msgcenter.turns import Turns
 from protocols.errors import Malformed
 from protocols.payload import Pull
 
-GAUGES = frozenset({"window_in_use", "links_up"})
+GAUGES = frozenset({"window_in_use", "links_up", "source_lag"})
 
 
 class FakePort:
@@ -39,8 +41,12 @@ class FakePort:
         self.emitted: list[Received | Report] = []
         self.tries = 0
         self.refuse = 0
+        self.never: Callable[[Received | Report], bool] = lambda item: False
+        """What `emit` can never make durable."""
+        self.aside: list[tuple[Received | Report, str]] = []
         self.subscribers: dict[str, Subscriber] = {}
         self.gauges: dict[str, float] = {}
+        self.counts: Counter[tuple[str, str]] = Counter()
         self.gate = asyncio.Event()
         """Cleared: `emit` waits before it does anything durable."""
         self.gate.set()
@@ -52,6 +58,10 @@ class FakePort:
         """MIME types that `keep_media` refuses."""
         self.checkpoints: dict[str, str] = {}
         self.rung: list[tuple[Pull, float]] = []
+        """Of this channel; `rung_elsewhere` those of others: channel -> pulls."""
+        self.rung_elsewhere: dict[str, list[Pull]] = {}
+        self.other_channels: set[str] = set()
+        """Channels that are configured beside this one."""
         self._turns = Turns(self.state, f"port-{id(self)}", self.clock, Random(9))
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._http: aiohttp.ClientSession | None = None
@@ -63,8 +73,17 @@ class FakePort:
         await self.gate.wait()
         if self.refuse > 0:
             self.refuse -= 1
-            raise ConnectionError("the bus is down")
+            raise Unavailable("the bus is down")
+        if any(self.never(item) for item in items):
+            raise ValueError("one of these cannot be made durable")
         self.emitted.extend(items)
+        self._changed.set()
+
+    async def set_aside(self, items: Sequence[Received | Report], why: str) -> None:
+        if self.refuse > 0:
+            self.refuse -= 1
+            raise Unavailable("the bus is down")
+        self.aside += [(item, why) for item in items]
         self._changed.set()
 
     def http(self) -> aiohttp.ClientSession:
@@ -75,13 +94,18 @@ class FakePort:
             )
         return self._http
 
-    def subscriber(self, caller: str) -> Subscriber | None:
+    async def subscriber(self, caller: str) -> Subscriber | None:
         return self.subscribers.get(caller)
 
     def gauge(self, name: str, value: float) -> None:
         if name not in GAUGES:
             raise ValueError(f"unknown gauge {name!r}")
         self.gauges[name] = value
+
+    def count(self, name: str, result: str) -> None:
+        if result not in COUNTS.get(name, ()):
+            raise ValueError(f"unknown count {name!r} {result!r}")
+        self.counts[name, result] += 1
 
     def accounts(self) -> Sequence[Account]:
         return self.known_accounts
@@ -129,12 +153,17 @@ class FakePort:
     async def save_checkpoint(self, name: str, value: str) -> None:
         self.checkpoints[name] = value
 
-    async def ring(self, pull: Pull, *, delay_s: float = 0.0) -> None:
+    async def ring(self, pull: Pull, *, delay_s: float = 0.0, channel: str = "") -> None:
+        if channel and channel not in {*self.other_channels, self.channel}:
+            raise LookupError(f"no channel {channel}")
         await self.gate.wait()
         if self.refuse > 0:
             self.refuse -= 1
-            raise ConnectionError("the bus is down")
-        self.rung.append((pull, delay_s))
+            raise Unavailable("the bus is down")
+        if channel and channel != self.channel:
+            self.rung_elsewhere.setdefault(channel, []).append(pull)
+        else:
+            self.rung.append((pull, delay_s))
 
     @property
     def reports(self) -> list[Report]:

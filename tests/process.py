@@ -27,6 +27,9 @@ BINARIES = {
     "initdb": ("postgresql", "/usr/lib/postgresql/*/bin"),
     "postgres": ("postgresql", "/usr/lib/postgresql/*/bin"),
     "psql": ("postgresql", "/usr/lib/postgresql/*/bin"),
+    "prometheus": ("prometheus", "/usr/bin"),
+    "promtool": ("prometheus", "/usr/bin"),
+    "systemd-analyze": ("systemd", "/usr/bin"),
 }
 
 # The kernel sends the death signal when the spawning *thread* ends, so one thread that never ends

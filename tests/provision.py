@@ -19,6 +19,8 @@ NEEDS = {
     "rabbit": ("rabbitmq-server", "rabbitmqctl", "epmd"),
     "redis": ("redis-server",),
     "postgres": ("initdb", "postgres", "psql"),
+    "prometheus": ("prometheus", "promtool"),
+    "systemd": ("systemd-analyze",),
 }
 
 _POLICY = Path("/usr/sbin/policy-rc.d")

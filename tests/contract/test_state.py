@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -141,6 +142,25 @@ async def test_a_pass_is_let_go_once(rig: Rig) -> None:
     assert await state.replay([one, key(one.message, attempt=1)]) == [b"unknown", None]
     [next_attempt] = await state.admit([ask(key(one.message, attempt=1))])
     assert next_attempt.verdict == "go"
+
+
+async def test_a_pass_handed_out_before_goes_only_if_state_has_heard_of_its_message(
+    state: State,
+) -> None:
+    """After State loss: what was in a worker's hands may have left, and nothing says so any more."""
+    known, forgotten, fresh = key(), key(), key()
+    await state.accepted([Accepted(known.message, b"m")])
+    await state.conclude([done(key(known.message, pipeline="submit"))])
+    asked = [replace(ask(one), again=True) for one in (known, forgotten)]
+    found = await state.admit([*asked, ask(fresh)])
+    assert [said.verdict for said in found] == ["go", "forgotten", "go"]
+    found = await state.admit(asked)
+    assert [said.verdict for said in found] == ["claimed", "forgotten"], "nothing was claimed"
+    await state.conclude([done(forgotten, b"unknown")])
+    [over] = await state.admit([asked[1]])
+    assert (over.verdict, over.outcome) == ("done", b"unknown")
+    [after] = await state.admit([replace(ask(key(forgotten.message, attempt=1)), again=True)])
+    assert after.verdict == "go", "its next pass is new"
 
 
 async def test_fifty_workers_race_and_each_pass_goes_once(rig: Rig) -> None:

@@ -59,6 +59,20 @@ async def test_a_bucket_gives_its_burst_then_its_rate(rig: Rig) -> None:
             await state.tokens("b", want=1, rate=rate, burst=burst)
 
 
+async def test_a_bucket_without_a_rate_holds_its_burst_once(rig: Rig) -> None:
+    state = rig.state
+    grant = await state.tokens("day", want=30, rate=0, burst=100, lasts_s=60)
+    assert (grant.granted, grant.left) == (30, 70)
+    grant = await state.tokens("day", want=0, rate=0, burst=50, lasts_s=60)
+    assert (grant.granted, grant.left) == (0, 20), "what was taken stays taken when it shrinks"
+    grant = await state.tokens("day", want=150, rate=0, burst=150, lasts_s=0.3)
+    assert (grant.granted, grant.left) == (120, 0)
+    assert grant.wait_s > 0
+    assert (await state.tokens("day", want=1, rate=0, burst=150, lasts_s=0.3)).granted == 0
+    await rig.later(0.5)
+    assert (await state.tokens("day", want=1, rate=0, burst=150, lasts_s=60)).granted == 1
+
+
 async def test_many_processes_share_one_bucket(rig: Rig) -> None:
     states = [rig.new() for _ in range(4)]
     # At 0.01 a second nothing is added while the test runs.
@@ -213,7 +227,7 @@ def random_call(rng: Random, messages: list[str]) -> tuple[str, list[object]]:
         "release": one_key,
         "correlate": lambda: Receipt("s", remote(), rng.choice(["", "tel:1", "tel:2"])),
         "get_many": lambda: rng.choice(messages),
-        "suppress": lambda: Suppression(gate(), rng.choice(["stop", "cancelled"])),
+        "suppress": lambda: Suppression(gate(), rng.choice(["stop", "cancelled"]), 0.0, rng.random() < 0.3),
         "unsuppress": gate,
     }  # fmt: skip
     verb = rng.choice(sorted(makers))

@@ -15,10 +15,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from msgcenter.clock import ManualClock, SystemClock
+from msgcenter.clock import IdFactory, ManualClock, SystemClock
 from msgcenter.store import (
     AccountRow,
     ApiKey,
+    Asked,
     BadCursor,
     DeadFilter,
     DeadRow,
@@ -30,6 +31,7 @@ from msgcenter.store import (
     InvalidRow,
     MessageFilter,
     ParkRow,
+    SealCheck,
     StoreError,
     migrate,
 )
@@ -77,7 +79,7 @@ async def test_migrated_schema_is_the_metadata_and_quick(url: str) -> None:
     await store.migrate()
     assert time.monotonic() - started < 2.0
     at, needed = await store.revision()
-    assert at == needed == "0003"
+    assert at == needed == "0011"
     async with store._read() as connection:
         assert await connection.run_sync(migrate.differences) == []
     await store.migrate()  # again: nothing to do
@@ -98,7 +100,7 @@ async def test_processes_that_start_together_may_all_migrate(postgres_url: str) 
     for store in stores:
         await store.open()
     await asyncio.gather(*(store.migrate() for store in stores))
-    assert (await stores[0].revision())[0] == "0003"
+    assert (await stores[0].revision())[0] == "0011"
     for store in stores:
         await store.close()
 
@@ -439,7 +441,7 @@ async def test_messages_filters_and_pages(store: Store) -> None:
                     caller="crm" if n % 2 else "iop",
                     created_at=T0 + n // 4,
                     inbound=inbound,
-                    to=Address("tel", "+8610086" if inbound else "+8613800138000"),
+                    to=Address("caller", "crm") if inbound else Address("tel", "+8613800138000"),
                     sender=Address("tel", "+8613800138000") if inbound else None,
                     campaign="spring" if n % 3 else "",
                     channel="a",
@@ -823,6 +825,78 @@ async def test_groups_are_added_once_found_listed_and_changed_alone(store: Store
     await asyncio.gather(*(join(n) for n in range(20)))
     members = (await store.groups_by_id(["grp_1"]))["grp_1"].members
     assert sorted(members) == sorted(["li", "a", *(f"m{n:02d}" for n in range(20))])
+
+
+async def test_groups_under_way_are_paged_and_requests_found(store: Store) -> None:
+    asked = Asked("crm/k", T0, 600.0, "r\x00", "ref")
+    for n in range(1, 6):
+        row = group(n, command=f"msg_{n}", since=n, asked=asked, unapproved_since=n % 2 * n)
+        await store.add_group(row, lambda r: None)
+    await store.change_group("grp_2", lambda r: replace(r, state="active"))
+    await store.change_group("grp_3", lambda r: replace(r, command=""))
+    first = await store.groups_under_way(5, "", 1)
+    rest = await store.groups_under_way(5, first[-1].id)
+    assert [row.id for row in (*first, *rest)] == ["grp_1", "grp_4"]
+    assert first[0].asked is not None
+    assert (first[0].asked.by, first[0].asked.undo_for_s) == ("crm/k", 600.0)
+    assert [row.id for row in await store.groups_unapproved(5)] == ["grp_1", "grp_3"]
+
+
+async def test_a_seal_covers_what_is_there_and_goes_with_its_purpose(store: Store) -> None:
+    out = [envelope(f"msg_o{n}", to=Address("group", "grp_1")) for n in range(3)]
+    said = [
+        envelope(
+            f"msg_i{n}", inbound=True, to=Address("caller", "crm"), chat="wr1", channel=channel
+        )
+        for n, channel in enumerate(("h1", "archive", "other"))
+    ]
+    await store.write_records([record(Sent(()), of=one) for one in (*out, *said)], lambda _: "none")
+    channels = ["h1", "archive"]
+    seal = await store.seal_group("seal_1", "grp_1", "wr1", channels, T0)
+    assert (seal.messages, seal.first_at, seal.last_at) == (5, T0, T0)
+    assert await store.seal_group("seal_1", "grp_1", "wr1", channels, T0) == seal
+    assert await store.check_seal(seal, "grp_1", "wr1", channels) == SealCheck(True, 0, 0, 0)
+    check = await store.check_seal(replace(seal, messages=4), "grp_1", "wr1", channels)
+    assert not check.intact
+    check = await store.check_seal(seal, "grp_1", "wr1", [*channels, "other"])
+    assert (check.intact, check.after) == (True, 1)
+    nothing = await store.seal_group("seal_2", "grp_2", "", [], T0)
+    assert (nothing.messages, nothing.first_at) == (0, 0)
+    await store.add_group(group(1, seal=seal), lambda r: None)
+    await store.change_group("grp_1", lambda r: replace(r, name="other"))
+    assert (await store.check_seal(seal, "grp_1", "wr1", channels)).listed
+    await store.change_group("grp_1", lambda r: replace(r, seal=None))
+    assert not (await store.check_seal(seal, "grp_1", "wr1", channels)).listed
+
+
+async def test_a_seal_that_nobody_uses_goes_when_it_is_old(store: Store) -> None:
+    """Made by a process that died before the group had it."""
+    sent = [envelope(f"msg_o{n}", to=Address("group", "grp_1")) for n in range(5)]
+    await store.write_records([record(Sent(()), of=one) for one in sent], lambda _: "none")
+    ids = IdFactory(clock := ManualClock(T0), random.Random(3))
+    names = {}
+    for name in ("lost", "used", "lost too", "young"):
+        names[name] = ids.new("seal")
+        if name == "lost too":
+            await clock.advance(60.0)
+    seals = {name: await store.seal_group(i, "grp_1", "", [], T0) for name, i in names.items()}
+    await store.add_group(group(1, seal=seals["used"]), lambda r: None)
+    await store.add_group(group(2, id="grp_2"), lambda r: None)
+
+    async def kept() -> set[str]:
+        checks = {name: await store.check_seal(s, "grp_1", "", []) for name, s in seals.items()}
+        return {name for name, check in checks.items() if check.listed}
+
+    assert await store.forget_unused_seals(T0) == 0, "none is older"
+    assert len(await kept()) == 4
+    before = T0 + 30_000
+    gone = []
+    while not gone or gone[-1] >= 3:
+        gone.append(await store.forget_unused_seals(before, limit=3))
+    assert (sum(gone), max(gone)) == (10, 3)
+    assert await kept() == {"used", "young"}
+    assert await store.forget_unused_seals(T0 + 120_000) == 5
+    assert await kept() == {"used"}
 
 
 async def test_a_group_seen_before_its_name_was_known_becomes_one_with_it(store: Store) -> None:

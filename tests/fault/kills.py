@@ -37,7 +37,12 @@ def request(number: int) -> dict[str, Any]:
     }
 
 
-async def post_all(it: Deployment, numbers: Sequence[int], rate: float) -> dict[str, int]:
+async def post_all(
+    it: Deployment,
+    numbers: Sequence[int],
+    rate: float,
+    body: Callable[[int], dict[str, Any]] = request,
+) -> dict[str, int]:
     """Post `rate` messages a second, each under its own Idempotency-Key until it is accepted: message id -> number."""
     accepted: dict[str, int] = {}
     gate = asyncio.Semaphore(50)
@@ -48,7 +53,7 @@ async def post_all(it: Deployment, numbers: Sequence[int], rate: float) -> dict[
                 try:
                     async with http.post(
                         "/v1/messages",
-                        json=request(number),
+                        json=body(number),
                         headers={"Idempotency-Key": f"kill-{number}"},
                         timeout=aiohttp.ClientTimeout(total=15),
                     ) as answer:

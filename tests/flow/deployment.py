@@ -42,6 +42,11 @@ POLICY = """
 categories:
   transactional: {receipt_wait: 2s}
   reply: {receipt_wait: 2s}
+  # Consent and the hour of the day are what other tests are about.
+  marketing: {quiet: [], consent: false}
+  care: {quiet: []}
+# The number is a service hall's: its commands, TD among them, are no opt-outs.
+opt_out: {hall: {numbers: ["10690001*"]}}
 """
 ACCOUNTS = """
 hotline: {kind: sms, channel: sms-east, number: "10690001", caller: crm}
@@ -84,6 +89,7 @@ class Deployment:
     smsc: Smsc
     port: int
     key: str
+    env: Mapping[str, str] = field(default_factory=dict)
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     logs: dict[str, Path] = field(default_factory=dict)
 
@@ -95,7 +101,7 @@ class Deployment:
     def start(self, roles: str) -> None:
         """Start (again) the process of these roles."""
         env = {**os.environ, "SMSC_SECRET": "sandbox", "MSGCENTER__ROLES": roles}
-        env |= {"BUS_URL": self.servers.rabbit}
+        env |= {"BUS_URL": self.servers.rabbit, **self.env}
         env |= {"MSGCENTER__DATA": str(self.data(roles)), "MSGCENTER__API__PORT": str(self.port)}
         log = self.logs.setdefault(roles, self.folder / f"{roles.replace(',', '-')}.log")
         with log.open("ab") as out:
@@ -132,7 +138,7 @@ class Deployment:
             f"http://127.0.0.1:{self.port}", headers={"Authorization": f"Bearer {self.key}"}
         )
 
-    async def ready(self, seconds: float = 30.0) -> None:
+    async def ready(self, seconds: float = 150.0) -> None:
         """Until the API answers; then until its channels can send is the messages' own business."""
         async with asyncio.timeout(seconds), aiohttp.ClientSession() as http:
             while True:
@@ -173,8 +179,13 @@ async def deployed(
     roles: Sequence[str] | None = None,
     callers: str = "crm: {scopes: [send, read, 'read:all', admin], categories: ['*']}\n",
     sim: Mapping[str, Any] | None = None,
+    channels: str = CHANNELS,
+    accounts: str = ACCOUNTS,
+    policy: str = POLICY,
+    key_scopes: Sequence[str] = ("send", "read", "read:all", "admin"),
+    env: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Deployment]:
-    """Simulator, configuration, key and processes; all ended at the end of the block."""
+    """Simulator, configuration, key and processes; all ended at the end of the block. `key_scopes` empty: all of the caller's."""
     smsc = Smsc(Options(protocol="cmpp2", **(sim or {})), Journal())
     await smsc.start()
     config = folder / "config"
@@ -185,17 +196,17 @@ async def deployed(
     pepper.write_text(secrets.token_hex(16))
     pepper.chmod(0o600)
     (config / "msgcenter.yaml").write_text(servers.process_yaml(data, pepper))
-    (config / "channels.yaml").write_text(CHANNELS.format(port=smsc.port))
-    (config / "policy.yaml").write_text(POLICY)
+    (config / "channels.yaml").write_text(channels.format(port=smsc.port))
+    (config / "policy.yaml").write_text(policy)
     (config / "callers.yaml").write_text(callers)
-    (config / "accounts.yaml").write_text(ACCOUNTS)
+    (config / "accounts.yaml").write_text(accounts)
     keyid, key, digest = make_key("test", pepper.read_bytes())
     store = Store(servers.store_url(data), SystemClock())
     await store.open()
     await store.migrate()
-    await store.add_key(ApiKey(keyid, "crm", "test", digest, ("send", "read", "read:all", "admin")))
+    await store.add_key(ApiKey(keyid, "crm", "test", digest, tuple(key_scopes)))
     await store.close()
-    it = Deployment(folder, servers, smsc, free_port(), key)
+    it = Deployment(folder, servers, smsc, free_port(), key, env or {})
     try:
         for one in roles or (ALL if servers.embedded else SPLIT):
             it.start(one)

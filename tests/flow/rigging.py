@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,7 +17,7 @@ from msgcenter.adapter import Adapter, Dispatch, Outcome, Sent, Spec, Unreachabl
 from msgcenter.app import App
 from msgcenter.bus import Queue
 from msgcenter.bus.topology import SUBMIT, place
-from msgcenter.clock import IdFactory, SystemClock, system_random
+from msgcenter.clock import Clock, IdFactory, SystemClock, system_random
 from msgcenter.config import load
 from msgcenter.live import live_config
 from msgcenter.metrics import Metrics
@@ -27,9 +28,10 @@ from protocols.address import Address
 from protocols.envelope import Envelope, Record
 from protocols.payload import Text
 
+#: These tests are about the core at any hour of the day: nobody must agree, and no time is quiet.
 POLICY = """
 categories:
-  marketing: {receipt_wait: 1s}
+  marketing: {receipt_wait: 1s, quiet: [], consent: false}
   reply: {receipt_wait: 1s, retry: {max_attempts: 1000, max_age: 1h}}
   transactional: {receipt_wait: 1s, retry: {max_attempts: 1000, max_age: 1h}}
 """
@@ -86,6 +88,19 @@ def scripted(far_end: FarEnd, *, max_batch: int = 100, in_flight: int = 4) -> ty
     return Scripted
 
 
+class Jumping(SystemClock):
+    """The system's clock, on another day: it goes on from `start_ms`, and leaps when told to."""
+
+    def __init__(self, start_ms: int) -> None:
+        self._ahead = start_ms - super().now_ms()
+
+    def now_ms(self) -> int:
+        return super().now_ms() + self._ahead
+
+    def leap_to(self, at_ms: int) -> None:
+        self._ahead += at_ms - self.now_ms()
+
+
 class Records:
     """A sink that keeps what it was given; outlives the app."""
 
@@ -137,9 +152,10 @@ async def running(
     wrap: Callable[[Parts], Parts] = lambda parts: parts,
     env: dict[str, str] | None = None,
     sinks: Callable[[Parts], dict[str, Any]] = lambda _: {},
+    clock: Clock | None = None,
 ):
     """An app with every role but the API. Leaving the block stops it politely; `kill` beforehand for the other way."""
-    clock, rng = SystemClock(), system_random()
+    clock, rng = clock or SystemClock(), system_random()
     config = load(folder, settings_models={"devnull": adapter.Settings}, env=env or {}, clock=clock)
     metrics = Metrics(CollectorRegistry())
     log = structlog.get_logger()
@@ -197,7 +213,8 @@ def text(
 
 async def submit(app: App, envelopes: Sequence[Envelope]) -> None:
     groups: dict[Queue, list[bytes]] = {}
-    for envelope in envelopes:
+    now = SystemClock().now_ms()
+    for envelope in (replace(each, created_at=now) for each in envelopes):
         groups.setdefault(place(SUBMIT, envelope, app.partitions), []).append(wire.seal(envelope))
     await publish_frames(
         app.parts.bus,

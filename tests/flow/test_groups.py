@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -18,12 +18,16 @@ from msgcenter.api.app import build_app
 from msgcenter.api.deps import Deps
 from msgcenter.api.keys import create_key
 from msgcenter.app import App
+from msgcenter.archive.events_sink import EventsSink
 from msgcenter.archive.registry_sink import RegistrySink
+from msgcenter.archive.store_sink import StoreSink
+from msgcenter.bus import Bus, BusError
 from msgcenter.bus.topology import INBOUND, place
 from msgcenter.clock import IdFactory
 from msgcenter.parts import Parts
 from msgcenter.settle import frames, publish_frames
 from msgcenter.store import GroupRow
+from msgcenter.sweep import QUIET_MS
 from protocols import wire
 from protocols.address import Address
 from protocols.envelope import Envelope
@@ -113,9 +117,14 @@ def registry(parts: Parts) -> dict[str, Any]:
 class Caller:
     """A caller's view: the API of this app."""
 
-    def __init__(self, client: Any, key: str) -> None:
+    def __init__(self, client: Any, key: str, another: Callable[[], Awaitable[str]]) -> None:
         self._client = client
+        self._another = another
         self._headers = {"Authorization": f"Bearer {key}"}
+
+    async def colleague(self) -> Caller:
+        """The same caller with another key."""
+        return Caller(self._client, await self._another(), self._another)
 
     async def __call__(
         self, method: str, path: str, body: Any = None, key: str = ""
@@ -139,10 +148,13 @@ class Caller:
 
 
 @asynccontextmanager
-async def caller_of(app: App, adapter: type[Adapter]) -> AsyncIterator[Caller]:
+async def caller_of(
+    app: App, adapter: type[Adapter], bus: Bus | None = None
+) -> AsyncIterator[Caller]:
+    """`bus`: another one for what the API publishes."""
     parts, clock = app.parts, app.clock
     deps = Deps(
-        bus=parts.bus,
+        bus=bus or parts.bus,
         state=parts.state,
         store=parts.store,
         live=app.live,
@@ -152,19 +164,25 @@ async def caller_of(app: App, adapter: type[Adapter]) -> AsyncIterator[Caller]:
         metrics=app.metrics,
         specs={"devnull": adapter.spec},
         directory=app.directory,
+        customers=app.customers,
+        explain=app.explain,
         pepper=PEPPER,
         media=app.media,
     )
-    _, key = await create_key(
-        parts.store,
-        app.live.current,
-        caller="crm",
-        pepper=PEPPER,
-        now_ms=clock.now_ms(),
-        who="test",
-    )
+
+    async def key() -> str:
+        _, full = await create_key(
+            parts.store,
+            app.live.current,
+            caller="crm",
+            pepper=PEPPER,
+            now_ms=clock.now_ms(),
+            who="test",
+        )
+        return full
+
     async with TestClient(TestServer(build_app(deps))) as client:
-        yield Caller(client, key)
+        yield Caller(client, await key(), key)
 
 
 def folder_of(path: Path) -> Path:
@@ -242,7 +260,7 @@ async def test_a_refused_group_fails_and_what_waits_for_it_is_refused(tmp_path: 
         chats.gate.set()
         await call.becomes(group["id"], "failed")
         assert (await call("GET", f"/v1/groups/{group['id']}"))[1]["code"] == "48002"
-        await until(lambda: records.last()[message["id"]].status == "rejected")
+        await until(lambda: (r := records.last().get(message["id"])) and r.status == "rejected")
         outcome = records.last()[message["id"]].outcome
         assert isinstance(outcome, Rejected)
         assert outcome.code == "group_failed"
@@ -311,6 +329,128 @@ async def test_what_the_far_end_tells_is_read_in_and_reconciled(tmp_path: Path) 
                 await asyncio.sleep(0.02)
         await tell(app, "group_dismissed", chat="wr1")
         assert (await found(call, "dissolved"))["id"] == group["id"]
+
+
+TERMS = "groups: {dissolve: {approval: true, undo_for: 1s, notice: 本群将于 {at} 解散}}\n"
+NOTICE = "groups: {dissolve: {undo_for: 1s, notice: 本群将于 {at} 解散}}\n"
+
+
+def with_policy(path: Path, text: str) -> Path:
+    folder = folder_of(path)
+    with (folder / "policy.yaml").open("a") as policy:
+        policy.write(text.replace("本群将于 {at} 解散", '"本群将于 {at} 解散"'))
+    return folder
+
+
+def archive(parts: Parts) -> dict[str, Any]:
+    return {
+        **registry(parts),
+        "events": EventsSink("events", parts.store, 4).write,
+        "messages": StoreSink("messages", parts.store, lambda _: "full").write,
+    }
+
+
+async def test_two_keys_a_notice_and_a_seal_stand_before_the_end(tmp_path: Path) -> None:
+    chats, records = Chats(), Records()
+    adapter = adapter_of(chats)
+    async with (
+        running(with_policy(tmp_path, TERMS), adapter, records, sinks=archive) as app,
+        caller_of(app, adapter) as call,
+    ):
+        store = app.parts.store
+        one = (await call("POST", "/v1/groups", NEW))[1]["id"]
+        await call.becomes(one, "active")
+        said = [(await call.say(one, f"{n}"))[1]["id"] for n in range(3)]
+        async with asyncio.timeout(10):
+            while None in [await store.message(m) for m in said]:
+                await asyncio.sleep(0.02)
+        path = f"/v1/groups/{one}"
+        status, group = await call("POST", f"{path}:dissolve", {"reason": "并网格"})
+        assert (status, group["state"], group["dissolve"]["needs"]) == (202, "active", "approval")
+        assert (await call("POST", f"{path}:approve"))[1]["code"] == "approval_same_key"
+        status, group = await (await call.colleague())("POST", f"{path}:approve")
+        assert (status, group["state"]) == (202, "dissolving")
+        await call.becomes(one, "dissolved")
+        assert chats.dissolved == ["chat0"]
+        assert chats.said["chat0"][:3] == ["0", "1", "2"]
+        [notice] = chats.said["chat0"][3:]
+        assert notice.startswith("本群将于 20")
+        delivered = [
+            r.envelope.payload
+            for r in records.all
+            if r.pipeline == "channel" and isinstance(r.outcome, Sent)
+        ]
+        assert [type(p) for p in delivered[-2:]] == [Text, DissolveGroup], "the notice is first"
+        _, seal = await call("GET", f"{path}/seal")
+        assert (seal["intact"], seal["messages"], seal["after"]) == (True, 3, 0)
+
+        async def events() -> list[str]:
+            page = await store.read_events("crm", {}, 1000)
+            mine = [logged.event for logged in page.items if logged.event.subject == one]
+            return [event.type.split(".")[2] for event in mine]
+
+        async with asyncio.timeout(10):
+            while "dissolved" not in await events():
+                await asyncio.sleep(0.02)
+        assert await events() == ["created", "dissolve_asked", "dissolving", "dissolved"]
+
+
+class Stuck:
+    """A bus that a process dies in: nothing that the API publishes arrives."""
+
+    def __init__(self) -> None:
+        self.entered = asyncio.Event()
+        self.over = asyncio.Event()
+
+    async def publish(self, frames: Sequence[Any]) -> None:
+        self.entered.set()
+        await self.over.wait()
+        raise BusError("gone")
+
+
+async def half_done(
+    app: App, adapter: type[Adapter], path: str, body: Any
+) -> tuple[dict[str, GroupRow], Any]:
+    """The groups as they are in the Store when the process dies between Store and bus; what a client would be told else."""
+    stuck: Any = Stuck()
+    async with caller_of(app, adapter, stuck) as call:
+        asking = asyncio.create_task(call("POST", path, body))
+        await stuck.entered.wait()
+        page = await app.parts.store.list_groups()
+        stuck.over.set()
+        status, _ = await asking
+        return {row.id: row for row in page.items}, status
+
+
+async def test_a_crash_between_store_and_bus_leaves_no_group_half_done(tmp_path: Path) -> None:
+    chats, records = Chats(), Records()
+    adapter, folder = adapter_of(chats), with_policy(tmp_path, NOTICE)
+    async with running(folder, adapter, records, sinks=archive) as app:
+        async with caller_of(app, adapter) as call:
+            kept = (await call("POST", "/v1/groups", NEW))[1]["id"]
+            await call.becomes(kept, "active")
+        rows, status = await half_done(app, adapter, "/v1/groups", NEW)
+        assert status == 503
+        more, status = await half_done(app, adapter, f"/v1/groups/{kept}:dissolve", None)
+        assert status == 503
+        [made] = set(rows) - {kept}
+        left = {made: rows[made], kept: more[kept]}
+        assert {row.state for row in left.values()} == {"creating", "dissolving"}
+        # The next process finds them as the dead one left them, a while ago.
+        for one, row in left.items():
+            old = replace(row, since=row.since - QUIET_MS)
+            await app.parts.store.change_group(one, lambda _, old=old: old)
+    async with (
+        running(folder, adapter, records, sinks=archive) as app,
+        caller_of(app, adapter) as call,
+    ):
+        await call.becomes(made, "failed")
+        assert (await call("GET", f"/v1/groups/{made}"))[1]["code"] == "not_accepted"
+        await call.becomes(kept, "dissolved")
+        assert (list(chats.made), chats.dissolved) == ([kept], ["chat0"])
+        assert [text[:4] for text in chats.said["chat0"]] == ["本群将于"]
+        audit = [row.what for row in (await app.parts.store.list_audit(target=kept)).items]
+        assert audit[0] == "group.dissolve_resumed"
 
 
 def envelopes() -> tuple[GroupRow, list[Envelope]]:

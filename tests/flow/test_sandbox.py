@@ -95,7 +95,7 @@ def test_a_data_folder_in_use_is_left_alone(sandbox: Sandbox) -> None:
 def test_a_faulty_configuration_is_told_with_file_and_line(tmp_path: Path) -> None:
     folder = Folder(tmp_path / "data")
     folder.prepare()
-    folder.write({"smsc": free_port(), "platform": free_port()})
+    folder.write({name: free_port() for name in folder.ports()})
     (folder.config / "policy.yaml").write_text("categories:\n  care: {max_holt: 2h}\n")
     done = once(folder.data)
     assert done.returncode == 78
@@ -132,7 +132,7 @@ def test_the_journals_answer_plainly(sandbox: Sandbox) -> None:
             return json.load(response)
 
     names = [far_end["name"] for far_end in get("/")["far_ends"]]
-    assert names == ["sms", "platform"]
+    assert names == ["sms", "platform", "wecom", "hosted"]
     whole = get("/journal/sms")
     assert len(whole) > 5
     assert {"recipient", "sender", "text", "parts", "id", "time"} <= whole[0].keys()
@@ -174,21 +174,27 @@ async def test_a_claim_that_is_not_so_fails_the_walk(
 def test_ports_that_moved_are_written_and_edits_kept(tmp_path: Path) -> None:
     folder = Folder(tmp_path)
     folder.prepare()
-    folder.write({"smsc": 7001, "platform": 7002})
+    ports = {"smsc": 7001, "platform": 7002, "wecom": 7005, "hosted": 7006}
+    folder.write(ports)
     assert {p.stem for p in folder.config.iterdir()} == set(TEMPLATES)
     channels = folder.config / "channels.yaml"
     channels.write_text(channels.read_text() + "# mine\n")
-    folder.write({"smsc": 7003, "platform": 7004})
-    assert "port: 7003\n" in channels.read_text()
+    ports |= {"smsc": 7003, "platform": 7004, "wecom": 7007}
+    folder.write(ports)
+    text = channels.read_text()
+    assert "port: 7003\n" in text
+    assert text.count("http://127.0.0.1:7007/cgi-bin/") == 2
+    assert "7005" not in text
+    assert "gateway: http://127.0.0.1:7006\n" in text
     assert channels.read_text().endswith("# mine\n")
     assert "http://127.0.0.1:7004/events" in (folder.config / "callers.yaml").read_text()
-    assert folder.ports() == {"smsc": 7003, "platform": 7004}
+    assert folder.ports() == ports
 
 
 def test_an_interrupted_walk_through_leaves_no_bad_edit(tmp_path: Path) -> None:
     folder = Folder(tmp_path)
     folder.prepare()
-    folder.write({"smsc": 7001, "platform": 7002})
+    folder.write({"smsc": 7001, "platform": 7002, "wecom": 7003, "hosted": 7004})
     policy = folder.config / "policy.yaml"
     good = policy.read_text()
     (folder.config / "policy.yaml.kept").write_text(good)

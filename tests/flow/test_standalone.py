@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 from pathlib import Path
 
@@ -101,3 +102,26 @@ def test_the_command_line_alone_is_enough(tmp_path: Path, protocol: str) -> None
     assert (entry["recipient"], entry["text"], entry["parts"]) == ("13800138000", LONG, 6)
     told = [(e["event"]["data"]["message"], e["event"]["data"]["status"]) for e in lines(platform)]
     assert told[0] == (message, "sent")
+
+
+@pytest.mark.parametrize(
+    ("protocol", "title"),
+    [("smpp", "SMPP 3.4"), ("sgip", "SGIP 1.2"), ("smgp", "SMGP 3.0")],
+)
+def test_an_smsc_of_every_protocol_stands_alone(tmp_path: Path, protocol: str, title: str) -> None:
+    port = free_port()
+    smsc = Command(
+        protocol, tmp_path, "sim", "smsc", "--protocol", protocol, "--port", str(port),
+        "--account", "sp1", "--secret", "s", sign="secret s",
+    )  # fmt: skip
+    smsc.start()
+    try:
+        assert f"{title} gateway on 127.0.0.1:{port}" in smsc.log.read_text()
+        with socket.create_connection(("127.0.0.1", port), 5) as probe:
+            probe.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            left = probe.recv(100)
+            assert left == (
+                b"" if protocol != "smpp" else bytes.fromhex("00000010800000000000000200000000")
+            )
+    finally:
+        smsc.stop()

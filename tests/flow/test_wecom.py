@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from adapters.sim.wecom import WeComSim
-from adapters.sim.wecom.rigs import Hooks, callback_settings, simulated
+from adapters.sim.wecom.rigs import callback_settings, called, simulated
 from adapters.wecom import WeComApp
 from msgcenter.app import App
 from msgcenter.clock import IdFactory, SystemClock, system_random
@@ -122,31 +122,28 @@ async def test_the_excess_for_one_member_waits_in_the_core(tmp_path: Path, ids: 
 
 async def test_what_a_member_sends_comes_in_files_included(tmp_path: Path) -> None:
     records = Records()
-    async with simulated() as far, core(tmp_path, far, records) as (_, adapter):
-        hooks = Hooks(adapter.webhooks())
-        await hooks.start()
-        try:
-            url = f"http://127.0.0.1:{hooks.port}/callback"
-            await far.pusher.callback_set(agentid=far.options.agent, url=url)
-            far.faults.callback_fault(kind="duplicate", share=1.0, times=-1)
-            medium = far.media.add("image", "现场.jpg", b"\xff\xd8\xff" + b"picture" * 10)
-            for number in range(5):
-                far.pusher.member_writes(userid="staff0001", text=f"第{number}句")
-            fields = {"MediaId": medium.media_id}
-            far.pusher.member_writes(userid="staff0001", msgtype="image", fields=fields)
-            await far.pusher.drained()
+    async with (
+        simulated() as far,
+        core(tmp_path, far, records) as (_, adapter),
+        called(far, adapter),
+    ):
+        far.faults.callback_fault(kind="duplicate", share=1.0, times=-1)
+        medium = far.media.add("image", "现场.jpg", b"\xff\xd8\xff" + b"picture" * 10)
+        for number in range(5):
+            far.pusher.member_writes(userid="staff0001", text=f"第{number}句")
+        fields = {"MediaId": medium.media_id}
+        far.pusher.member_writes(userid="staff0001", msgtype="image", fields=fields)
+        await far.pusher.drained()
 
-            def heard() -> Counter[str]:
-                said: Counter[str] = Counter()
-                for record in records.of("inbound"):
-                    payload = record.envelope.payload
-                    if isinstance(payload, Text):
-                        said[payload.text] += 1
-                    elif isinstance(payload, Media):
-                        said[payload.kind] += 1
-                return said
+        def heard() -> Counter[str]:
+            said: Counter[str] = Counter()
+            for record in records.of("inbound"):
+                payload = record.envelope.payload
+                if isinstance(payload, Text):
+                    said[payload.text] += 1
+                elif isinstance(payload, Media):
+                    said[payload.kind] += 1
+            return said
 
-            await until(lambda: len(heard()) == 6, 20)
-            assert heard() == {**{f"第{n}句": 1 for n in range(5)}, "image": 1}
-        finally:
-            await hooks.stop()
+        await until(lambda: len(heard()) == 6, 20)
+        assert heard() == {**{f"第{n}句": 1 for n in range(5)}, "image": 1}

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import random
+import tempfile
+import textwrap
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -17,17 +20,25 @@ from pydantic import BaseModel
 from msgcenter.adapter import Adapter, Dispatch, Spec, Unreachable
 from msgcenter.bus import Delivery, Depth, Frame, Queue
 from msgcenter.clock import Clock, ManualClock
+from msgcenter.config import load
+from msgcenter.customers import Person
+from msgcenter.customers.person import nobody
 from msgcenter.holds import Holds
 from msgcenter.lanes import LaneGate
 from msgcenter.lookup import GroupLookup
 from msgcenter.metrics import Metrics
 from msgcenter.pipeline import Item
 from msgcenter.policy.retry import RetryRule
+from msgcenter.policy.when import Facts
+from msgcenter.rulebook import InForce
 from msgcenter.settle import Settle
 from msgcenter.stages.deliver import Deliver
+from msgcenter.stages.fill import Fill
+from msgcenter.stages.policy import Hours
 from msgcenter.state import State
 from msgcenter.state.memory import MemoryState
 from msgcenter.store import DueRow, GroupRow
+from msgcenter.templates.book import Book
 from protocols import wire
 from protocols.address import Address
 from protocols.envelope import Envelope, Record
@@ -57,6 +68,43 @@ def message(id_: str = "msg_1", **more: Any) -> Envelope:
         "channel": "east",
     }
     return Envelope(id=id_, **{**values, **more})
+
+
+SCHEMES = {"fake": frozenset({"tel"}), "desk": frozenset({"wecom"})}
+
+
+def rules(policy: str = "", **files: str) -> InForce:
+    """The rulebook of a configuration with this policy.yaml over the shipped one, and these files beside it."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for file, text in {"policy": policy, **files}.items():
+            (folder / f"{file}.yaml").write_text(textwrap.dedent(text))
+        config = load(
+            folder, settings_models=dict.fromkeys(SCHEMES, BaseModel), env={}, clock=ManualClock(T0)
+        )
+    return InForce(lambda: config, {"command"}, lambda kind: SCHEMES.get(kind, frozenset()))
+
+
+class Directory:
+    """The people behind addresses; whoever is not in it is nobody in particular. `error` is raised instead of an answer."""
+
+    def __init__(self, *people: Person) -> None:
+        self.people = {held.address: one for one in people for held in one.holdings}
+        self.people |= {f"customer:{one.id}": one for one in people}
+        self.error: Exception | None = None
+        self.asked: list[list[str]] = []
+
+    async def many(self, asked: Iterable[str], at: int) -> dict[str, Person]:
+        keys = list(asked)
+        self.asked.append(keys)
+        if self.error is not None:
+            raise self.error
+        found = {key: self.people.get(key) for key in keys}
+        return {
+            key: one or nobody(key)
+            for key, one in found.items()
+            if one is not None or not key.startswith("customer:")
+        }
 
 
 def opened(frames: Iterable[Frame]) -> list[Any]:
@@ -158,6 +206,15 @@ class Due:
     async def hold(self, rows: Sequence[DueRow]) -> None:
         self.rows.update({row.id: row for row in rows})
 
+    async def retime_due(self, message_ids: Sequence[str], at_ms: int) -> int:
+        moved = {
+            k: replace(row, at_ms=at_ms)
+            for k, row in self.rows.items()
+            if row.message in message_ids
+        }
+        self.rows.update(moved)
+        return len(moved)
+
 
 class Scripted(Adapter):
     """Answers with `script(dispatch)`; keeps what it was given. Unplugged it is unreachable."""
@@ -258,6 +315,7 @@ class Rig:
         timeout: float = 1.0,
         max_batch: int = 10,
         adapter: Adapter | None = None,
+        hours: Hours | None = None,
     ) -> Deliver:
         return Deliver(
             "east",
@@ -265,8 +323,10 @@ class Rig:
             state=state or self.state,
             conclude=settle.conclude,
             gate=gate or self.gate(),
+            hours=hours,
             holds=Holds(self.clock),
             sender=lambda account: f"number of {account}" if account else "",
+            refusable=lambda category: category == "marketing",
             down=self.downs.append,
             delivered=lambda: None,
             owner="me",
@@ -300,3 +360,13 @@ class GroupRows:
 
 def lookup(clock: Clock, *rows: GroupRow) -> GroupLookup:
     return GroupLookup(GroupRows(*rows), clock)
+
+
+def no_templates(clock: Clock) -> Fill:
+    """A stage that knows no template."""
+    return Fill(Book, no_facts, clock)
+
+
+async def no_facts(envelopes: Sequence[Envelope]) -> list[Facts]:
+    """Nothing is known beyond what routes need not ask."""
+    return [Facts(person=envelope.person) for envelope in envelopes]

@@ -16,11 +16,14 @@ from msgcenter.app import App
 from msgcenter.bus import BusError
 from msgcenter.clock import SystemClock
 from msgcenter.config import load
+from msgcenter.customers import Person
 from msgcenter.live import live_config
 from msgcenter.parts import DataFolderBusy, Parts, lock_folder
 from msgcenter.policy.retry import RetryRule
+from msgcenter.policy.when import Facts
 from msgcenter.state.memory import MemoryState
 from msgcenter.store import AccountRow
+from msgcenter.store.customers import Changes
 from tests.unit.rig import LOG, SPEC, ListBus, message, metrics
 from tests.unit.test_channel import Linked
 from tests.unit.test_ordered import Park
@@ -69,6 +72,15 @@ class Bus(ListBus):
 class StoreStub(Park):
     async def account_states(self) -> dict[str, AccountRow]:
         return {}
+
+    async def blocked_customers(self, after: str = "") -> tuple[list[Person], str]:
+        return [], after
+
+    async def list_pauses(self) -> tuple[()]:
+        return ()
+
+    async def customer_changes(self, after: int) -> Changes:
+        return Changes(0, frozenset())
 
     async def take_due(self) -> None:
         raise AssertionError("the role schedule does not run here")
@@ -145,6 +157,21 @@ async def test_a_number_belongs_to_the_account_with_the_longest_prefix(tmp_path:
         assert app.accounts.sender("nobody") == ""
 
 
+async def test_a_name_that_begins_like_another_is_another(tmp_path: Path) -> None:
+    accounts = """
+zhang: {kind: fake, channel: east, address: zhang, caller: crm}
+digits: {kind: fake, channel: east, address: "10655", caller: crm}
+line: {kind: fake, channel: east, number: "10010", caller: iop}
+"""
+    async with app_of(tmp_path) as (app, _):
+        write(tmp_path, routes=ROUTES, accounts=accounts)
+        assert (await app.live.reload()).result == "swapped"
+        assert app.accounts.owner_of("east", "zhang") == ("zhang", "crm")
+        assert app.accounts.owner_of("east", "zhangsan") is None
+        assert app.accounts.owner_of("east", "106551") is None
+        assert app.accounts.owner_of("east", "100101") == ("line", "iop")
+
+
 async def test_rules_routes_and_specs_come_from_the_configuration_in_force(tmp_path: Path) -> None:
     async with app_of(tmp_path) as (app, _):
         assert app.rule("code").max_tries == 3
@@ -152,12 +179,12 @@ async def test_rules_routes_and_specs_come_from_the_configuration_in_force(tmp_p
         assert app.rule("transactional").on_unknown == "once"
         assert app.rule("receipt").backoff == (0.0,)
         assert app.rule("gone") == RetryRule(max_tries=3, max_age_s=3600.0)
-        target = app.route("fake", message())
+        target = app.route("fake", message(), Facts())
         assert target is not None
-        assert (target.channel, app.route("sms", message())) == ("east", None)
+        assert (target.channel, app.route("sms", message(), Facts())) == ("east", None)
         assert app.spec_of("east") == SPEC
         assert app.spec_of("nowhere") is None
-        assert app.subscriber("crm") is None
+        assert await app.subscriber("crm") is None
 
 
 def test_a_process_with_a_sqlite_part_is_the_only_one(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,10 +18,12 @@ from msgcenter.bus.topology import topology
 from msgcenter.channel import BACKOFF_LAST_S, Channel, Core
 from msgcenter.clock import ManualClock, SystemClock
 from msgcenter.config import ChannelConfig
+from msgcenter.precedence import Precedence
 from msgcenter.settle import frames, publish_frames
+from msgcenter.stages.policy import Hours
 from protocols import wire
 from protocols.outcome import Outcome
-from tests.unit.rig import LOG, Rig, Scripted, lookup, message
+from tests.unit.rig import LOG, Directory, Rig, Scripted, lookup, message, no_templates, rules
 from tests.unit.test_ordered import Park
 
 
@@ -71,11 +74,23 @@ def channel(rig: Rig, bus: Any = None, **config: Any) -> tuple[Channel, Linked]:
         in_flight=set(),
         partitions=2,
         prefetch=lambda lane: 4,
+        precedence=Precedence(rig.clock),
         settle=rig.settle,
         sender=lambda _: "",
+        refusable=lambda _: False,
         groups=lookup(rig.clock),
+        fill=no_templates(rig.clock),
+        hours=Hours(Directory(), rules(), rig.clock),
+        sightings=None,
     )
-    made = Channel("east", ChannelConfig(kind="fake", **config), None, Linked, None, core)  # type: ignore[arg-type]
+    made = Channel(
+        "east",
+        ChannelConfig(kind="fake", **config),
+        None,
+        Linked,
+        SimpleNamespace(figures={}),
+        core,
+    )  # type: ignore[arg-type]
     adapter: Linked = made.adapter  # type: ignore[assignment]
     adapter.clock = rig.clock
     return made, adapter

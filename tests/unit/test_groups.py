@@ -11,15 +11,19 @@ from hypothesis import strategies as st
 
 from msgcenter.groups import (
     EVENTS,
+    LAPSED,
     TABLE,
     UNDONE,
     Event,
     after_command,
     after_happening,
+    asks,
     body_of,
+    starts,
     step,
+    unasked,
 )
-from msgcenter.store import GROUP_STATES, GroupRow
+from msgcenter.store import GROUP_STATES, Asked, GroupRow, Seal
 from protocols.address import Address
 from protocols.envelope import Envelope, Record
 from protocols.outcome import Outcome, Rejected, Retry, Routed, Sent, Suppressed, Unknown
@@ -67,6 +71,29 @@ def test_any_course_of_events_stays_on_the_ways_of_the_table(
             assert again.state == row.state, "a repeat changes nothing"
         if before.state == "dissolved":
             assert row == before
+
+
+ASKED = Asked("crm/a", 100, 60.0)
+SEAL = Seal("seal_1", 100, 0, 0, 0, "")
+
+
+def test_a_dissolution_is_asked_for_once_and_its_traces_go_with_it() -> None:
+    row = replace(ROW, state="active", chat="c1")
+    asked = asks(row, ASKED, "msg_d")
+    assert (asked.state, asked.unapproved_since, asked.command) == ("active", 100, "msg_d")
+    assert asks(asked, replace(ASKED, by="crm/b", at=200), "msg_e") == asked
+    assert asks(replace(row, chat=""), ASKED, "msg_d").asked is None
+    assert unasked(asked, 150, LAPSED) == replace(row, command="msg_d", code=LAPSED, updated_at=150)
+    begun = starts(asked, replace(ASKED, approved_by="crm/b"), "msg_d", SEAL, 200)
+    assert (begun.state, begun.undo_until, begun.unapproved_since) == ("dissolving", 60_200, 0)
+    assert starts(begun, ASKED, "msg_x", SEAL, 300) == begun
+    undone = step(begun, "undo", 300)
+    assert (undone.asked, undone.seal) == (None, None)
+    for event in ("gone", "dissolve_lost"):
+        ended = step(begun, event, 300)
+        assert (ended.asked, ended.seal) == (begun.asked, SEAL)
+    gone = step(asked, "gone", 300)
+    assert (gone.state, gone.unapproved_since) == ("dissolved", 0)
 
 
 def told(payload: Payload, outcome: Outcome, status: str, message: str = "msg_1") -> Record:

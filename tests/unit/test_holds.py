@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from msgcenter.clock import ManualClock
-from msgcenter.holds import FIRST_S, LAST_S, UNKNOWNS, Holds
+from msgcenter.holds import FIRST_S, LAST_S, PROBE_S, UNKNOWNS, Holds
 from protocols.outcome import Rejected, Retry, Sent, Unknown
 
 LOST = Retry("account", "login lost", code="login")
@@ -44,3 +44,23 @@ async def test_lost_answers_hold_only_in_a_row_and_other_troubles_never() -> Non
     for outcome in (Retry("channel", "x"), Retry("recipient", "x"), Rejected("account", "x", "y")):
         holds.learn([("b", outcome)])
     assert holds.remaining("b")[0] == 0.0
+
+
+async def test_one_message_tries_for_all_when_a_hold_ends() -> None:
+    clock = ManualClock()
+    holds = Holds(clock)
+    assert [holds.probe("a"), holds.probe("a")] == [(0.0, "")] * 2  # nothing is wrong: all go
+    holds.learn([("a", LOST)])
+    await clock.advance(FIRST_S)
+    assert [holds.probe("a"), holds.probe("a")] == [(0.0, ""), (PROBE_S, "login lost")]
+    holds.learn([("a", LOST)])
+    assert holds.remaining("a")[0] == 2 * FIRST_S
+    await clock.advance(2 * FIRST_S)
+    assert holds.probe("a")[0] == 0.0
+    holds.learn([("a", Sent())])
+    assert [holds.probe("a"), holds.probe("a")] == [(0.0, "")] * 2
+    holds.learn([("a", LOST)])
+    await clock.advance(FIRST_S)
+    assert holds.probe("a")[0] == 0.0  # its answer never comes: the next one tries
+    await clock.advance(PROBE_S)
+    assert holds.probe("a")[0] == 0.0

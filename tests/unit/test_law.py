@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -15,19 +16,51 @@ from msgcenter import pipelines
 from msgcenter.bus import BusError, Queue
 from msgcenter.holds import Holds
 from msgcenter.policy.retry import RetryRule
+from msgcenter.policy.when import Facts
+from msgcenter.reviews import Reviews
 from msgcenter.stages.deliver import Resolve
+from msgcenter.stages.policy import Hours
 from msgcenter.stages.route import Target
+from msgcenter.stages.unite import Announce
 from msgcenter.state import StateError
+from msgcenter.store import ReviewRow
 from msgcenter.worker import Passage, Worker
 from protocols import wire
 from protocols.envelope import Envelope, Record
 from protocols.outcome import Held, Outcome, Rejected, Retry, Routed, Sent, Suppressed, Unknown
-from tests.unit.rig import LOG, SPEC, T0, Failing, Rig, lookup, message
+from tests.unit.rig import (
+    LOG,
+    SPEC,
+    T0,
+    Directory,
+    Failing,
+    Rig,
+    lookup,
+    message,
+    metrics,
+    no_facts,
+    no_templates,
+    rules,
+)
 from tests.unit.test_worker import Quick
 
+BOOK = rules(
+    """
+    caps:
+      person: {scope: person, windows: [{rolling: 1h, limit: 20}, {gap: 1s}], on_cap: hold, max_wait: 3d}
+    categories: {transactional: {bypass: false}}
+    """
+)
 LANES = ("urgent", "normal", "bulk")
 TERMINAL = (Sent, Suppressed, Rejected, Unknown)
 SCOPES: tuple[Any, ...] = ("message", "recipient", "account", "channel")
+
+
+class Nobody:
+    """These rules hold no content."""
+
+    async def ask_reviews(self, rows: Sequence[ReviewRow]) -> dict[str, ReviewRow]:
+        raise AssertionError(rows)
 
 
 class World:
@@ -82,13 +115,26 @@ class World:
         rig = self.rig
         submit, channel = rig.settle("submit"), rig.settle("channel")
 
-        def route(kind: str, envelope: Envelope) -> Target:
+        def route(kind: str, envelope: Envelope, facts: Facts) -> Target:
             return Target("east", rig.adapter.spec, "only")
 
         resolve = Resolve(rig.adapter, self.state, lambda _: "", 1.0, LOG)
         lists = {
             "submit": (
-                pipelines.submit(self.state, self.clock, route, lambda _: None, lookup(self.clock)),
+                pipelines.submit(
+                    self.state,
+                    self.clock,
+                    route,
+                    lambda _: None,
+                    lookup(self.clock),
+                    no_facts,
+                    no_templates(self.clock),
+                    Directory(),
+                    BOOK,
+                    Reviews(Nobody(), self.clock),
+                    lambda: False,
+                    metrics(),
+                ),
                 submit,
             ),
             "out.east": (
@@ -98,7 +144,10 @@ class World:
                     rig.adapter,
                     lookup(self.clock),
                     Holds(self.clock),
+                    no_templates(self.clock),
                     resolve,
+                    Hours(Directory(), BOOK, self.clock),
+                    Announce(None, rig.adapter, lambda _: "", self.clock),
                     rig.deliver(channel),
                 ),
                 channel,
@@ -129,7 +178,9 @@ class World:
 
     def trouble(self) -> None:
         """Something of ours goes away for a few calls."""
-        verb = self.rng.choice(["replay", "admit", "conclude", "publish", "crash", "none", "none"])
+        verb = self.rng.choice(
+            ["replay", "reserve", "admit", "conclude", "publish", "crash", "none", "none"]
+        )
         if verb == "publish":
             self.bus.failures = [BusError("away")] * self.rng.randint(1, 3)
         elif verb not in ("none", "crash"):
@@ -140,6 +191,7 @@ class World:
                     queue.append((queue[0][0], queue[0][1] + 1))
 
     async def run(self, messages: list[Envelope]) -> None:
+        await self.state.policy_epoch()  # as a process does before it takes anything
         for number in range(0, len(messages), 7):
             for lane in LANES:
                 part = [m for m in messages[number : number + 7] if _lane(m) == lane]

@@ -99,6 +99,8 @@ async def test_an_edit_is_taken_whole_once_it_rests(rig: Rig) -> None:
     assert list(before.channels) == ["a"]  # who holds the old keeps it whole
     assert rig.metrics.registry.get_sample_value("msgcenter_config_generation") == 2
     assert rig.count("swapped") == 1
+    lag = rig.metrics.registry.get_sample_value("msgcenter_config_reload_lag_seconds")
+    assert lag == 2.0, "from the last look that did not show it"
     await rig.polls(3)
     assert (rig.live.current.generation, rig.count("swapped")) == (2, 1)
 
@@ -259,3 +261,22 @@ async def test_a_broken_settings_model_refuses_and_does_not_end_the_watch(rig: R
         assert rig.names == ["b"]
     finally:
         del MODELS["broken"]
+
+
+async def test_processes_on_other_rules_and_refused_edits_can_be_seen(rig: Rig) -> None:
+    def value(name: str) -> float | None:
+        return rig.metrics.registry.get_sample_value(f"msgcenter_config_{name}")
+
+    before = value("rules_hash")
+    assert before == int(rig.live.current.rules_hash[:12], 16)
+    assert value("last_reload_ok") == 1
+    rig.write("channels.yaml", "b: {kind: nonsense}\n")
+    assert (await rig.live.reload()).result == "refused"
+    assert (value("last_reload_ok"), value("rules_hash")) == (0, before)
+    rig.write("channels.yaml", GOOD + "b: {kind: sms}\n")
+    assert (await rig.live.reload()).result == "swapped"
+    assert value("last_reload_ok") == 1
+    assert value("rules_hash") not in (None, before)
+    rig.write("channels.yaml", GOOD)
+    assert (await rig.live.reload()).result == "swapped"
+    assert value("rules_hash") == before, "the same files give the same number again"

@@ -6,15 +6,18 @@ import random
 from dataclasses import replace
 from typing import Any
 
+import msgpack
 import pytest
 
 from msgcenter.adapter import Account, Received, Report
 from msgcenter.bus import BusError
+from msgcenter.bus.topology import INVALID
 from msgcenter.clock import ManualClock
 from msgcenter.outlet import to_bus
 from msgcenter.port import UNASSIGNED, ChannelPort
 from msgcenter.state.memory import MemoryState
 from msgcenter.turns import Turns
+from protocols import wire
 from protocols.address import Address
 from protocols.payload import DeliveryReport, Pull, Text
 from tests.unit.rig import LOG, T0, ListBus, metrics
@@ -40,10 +43,15 @@ def port(channel: str = "east", bus: ListBus | None = None, **more: Any) -> Chan
         log=LOG,
         partitions=4,
         http=lambda: None,  # type: ignore[arg-type,return-value]
-        subscriber=lambda _: None,
+        subscriber=nobody,
         accounts=lambda name: [Account("desk", f"{name}-1")],
+        channels=lambda: {"east", "west"},
         on_account_state=more.get("on_account_state"),
     )
+
+
+async def nobody(_: str) -> None:
+    return None
 
 
 async def emitted(items: Any, channel: str = "east") -> list[Any]:
@@ -120,7 +128,13 @@ def test_only_known_gauges() -> None:
     kept = metrics()
     port(metrics=kept).gauge("window_in_use", 3)
     assert kept.window_in_use.labels("east")._value.get() == 3
-    with pytest.raises(ValueError, match="one of links_up, window_in_use"):
+    port(metrics=kept).gauge("source_lag", 7.5)
+    assert kept.source_lag_seconds.labels("east")._value.get() == 7.5
+    port(metrics=kept).count("token_refreshes", "refused")
+    assert kept.token_refreshes_total.labels("east", "refused")._value.get() == 1
+    with pytest.raises(ValueError, match="token_refreshes: ok, refused, failed"):
+        port().count("token_refreshes", "odd")
+    with pytest.raises(ValueError, match="one of links_up, source_lag, window_in_use"):
         port().gauge("links", 1)
 
 
@@ -140,6 +154,16 @@ async def test_a_ring_is_a_doorbell_of_its_own_for_the_channel() -> None:
     assert [frame.delay for frame in bus.published] == [0, 0, 5]
 
 
+async def test_a_channel_may_ring_another_one_that_is_there() -> None:
+    bus = ListBus()
+    await port(bus=bus).ring(Pull("kf:wk1", "token"), channel="west")
+    [rung] = bus.topic("out.west")
+    assert (rung.channel, rung.order_key) == ("west", "west|kf:wk1")
+    assert bus.topic("out.east") == []
+    with pytest.raises(LookupError, match="channel east rings 'wset', which is no enabled channel"):
+        await port(bus=bus).ring(Pull("kf:wk1"), channel="wset")
+
+
 async def test_memos_are_the_channels_own() -> None:
     east = port()
     west = ChannelPort.__new__(ChannelPort)
@@ -156,3 +180,14 @@ def test_accounts_and_what_is_said_of_them() -> None:
     one.account_state("desk", "banned", "reported")
     assert said == [("east", "desk", "banned", "reported")]
     port().account_state("desk", "down")  # nobody listens: it is logged
+
+
+async def test_what_is_set_aside_waits_for_operators_on_invalid() -> None:
+    bus = ListBus()
+    await port(bus=bus).set_aside([SAID], "ValueError: it is too long")
+    [frame] = bus.published
+    assert frame.topic == INVALID
+    [item] = wire.unpack_frame(frame.body)
+    where, why, octets, size, at = msgpack.unpackb(item)
+    assert (where, why, at) == ("inbound of east", "ValueError: it is too long", T0)
+    assert octets.decode() == repr(SAID) and size == len(octets)

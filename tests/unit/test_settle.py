@@ -499,3 +499,27 @@ async def test_two_frames_of_one_queue_are_never_in_flight_together() -> None:
     out = frames(Queue("a"), sealed) + frames(Queue("b"), sealed) + frames(Queue("a"), sealed, 5)
     await publish_frames(Watching(), out)  # type: ignore[arg-type]
     assert [sorted(call) for call in calls] == [["a.normal.0", "a.normal.0", "b.normal.0"]] * 2
+
+
+def counted(rig: Rig, name: str, **labels: str) -> float:
+    return rig.metrics.registry.get_sample_value(f"msgcenter_{name}", labels) or 0.0
+
+
+async def test_an_accepted_message_is_counted_in_once_whatever_comes_after() -> None:
+    rig = Rig()
+    submit = rig.settle("submit")
+    first = message()
+    for envelope in (first, first, first.again(counts=True), replace(first, step=1)):
+        await submit.conclude([item(envelope, Routed(("east",)))])
+    await rig.settle("channel").conclude([item(first, Sent(("1",)))])
+    await submit.conclude([item(message("msg_2", leaf=3), Routed(("east",)))])
+    assert counted(rig, "submitted_total", category=first.category) == 1
+
+
+async def test_what_is_given_up_is_counted_where_it_was_and_why() -> None:
+    rig = Rig()
+    settle = rig.settle("channel")
+    given_up = item(message(channel="east"), Rejected("account", "login lost", "login_lost"))
+    await settle.conclude([given_up])
+    await settle.publish([given_up])
+    assert counted(rig, "dead_total", topic="out.east", reason="login_lost") == 1

@@ -12,9 +12,11 @@ import pytest
 
 from msgcenter import worker as worker_module
 from msgcenter.bus import BusError, Queue
+from msgcenter.invalid import INVALID_KEPT
 from msgcenter.pipeline import Item
 from msgcenter.state import Admit, StateError
-from msgcenter.worker import Leased, Passage, Worker
+from msgcenter.suspects import DEATHS
+from msgcenter.worker import SPLIT_FROM, Leased, Passage, Worker
 from protocols import wire
 from protocols.envelope import Key, Record
 from protocols.outcome import Rejected, Sent, Unknown
@@ -93,6 +95,7 @@ class Bench:
             metrics=self.rig.metrics,
             log=LOG,
             ready=self.ready,
+            memory=self.rig.state,
             takes=takes,
             max_wait=0.0,
         )
@@ -105,7 +108,7 @@ class Bench:
     async def until(self, condition: Any) -> None:
         stop = asyncio.Event()
         task = asyncio.create_task(self.worker.run(stop))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while not condition() and not task.done():
                 await asyncio.sleep(0)
         stop.set()
@@ -158,7 +161,7 @@ async def test_of_a_huge_unreadable_frame_the_beginning_is_kept() -> None:
     bench.bus.queues[QUEUE.name].append((b"\x02" + b"x" * 300_000, 0))
     await bench.drained()
     ((_, _, data, size, _),) = bench.invalid()
-    assert (len(data), size) == (worker_module.INVALID_KEPT, 300_001)
+    assert (len(data), size) == (INVALID_KEPT, 300_001)
 
 
 async def test_a_frame_is_not_acked_before_its_garbage_is_durable() -> None:
@@ -258,6 +261,39 @@ async def test_a_frame_of_one_is_poison_at_its_twentieth_delivery() -> None:
     assert (dead.outcome.code, "20 times" in dead.outcome.detail) == ("poison", True)
 
 
+class Killed(BaseException):
+    """The end of a process: nothing of ours catches it, and nothing after it is done."""
+
+
+async def test_who_stands_beside_a_message_that_kills_its_process_is_no_culprit() -> None:
+    bench, deaths = Bench(), 0
+
+    class Deadly(Stage):
+        async def __call__(self, items: Sequence[Item]) -> None:
+            if any(item.envelope.id in ("m2", "m4") for item in items):
+                raise Killed
+            await super().__call__(items)
+
+    bench.stage = Deadly()
+    bench.bus.put(QUEUE, many(7))
+    while True:
+        bench.passage = bench.make()
+        bench.worker = bench.over(bench.passage)
+        try:
+            await bench.until(lambda: len({r.envelope.id for r in bench.bus.records()}) == 7)
+        except Killed:
+            deaths += 1
+            assert deaths < 50
+        else:
+            break
+    dead = bench.bus.topic("dead")
+    assert sorted(one.envelope.id for one in dead) == ["m2", "m4"]
+    assert {one.outcome.code for one in dead} == {"poison"}
+    sent = {r.envelope.id for r in bench.bus.records() if isinstance(r.outcome, Sent)}
+    assert sent == {"m0", "m1", "m3", "m5", "m6"}
+    assert deaths <= 2 * SPLIT_FROM + 2 * DEATHS
+
+
 # -- outages -------------------------------------------------------------------------------------
 
 
@@ -344,14 +380,14 @@ async def test_a_given_back_frame_does_not_publish_its_settled_items_again() -> 
     bench.bus.put(QUEUE, many(3))
     stop = asyncio.Event()
     task = asyncio.create_task(bench.worker.run(stop))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not bench.bus.given_back:
             await asyncio.sleep(0)
     assert len(bench.bus.records()) == 2
     assert bench.clock.monotonic() >= worker_module.GIVE_BACK_AFTER_S
     bench.passage._stages = [half]
     bench.up = True
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not bench.bus.acked:
             await asyncio.sleep(0)
     stop.set()

@@ -16,6 +16,7 @@ from adapters.sms import Sms, SmsSettings
 from msgcenter.adapter import (
     Dispatch,
     Malformed,
+    Received,
     Rejected,
     Retry,
     Secret,
@@ -558,3 +559,36 @@ def test_on_uvloop_a_link_works_and_a_dead_gateway_leaves_nothing_to_wait_for() 
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(main())
+
+
+async def test_what_can_never_be_durable_is_set_aside_and_blocks_nobody() -> None:
+    async with world() as it:
+        await it.until_up()
+        it.port.never = lambda item: isinstance(item, Received) and item.payload == Text("坏")
+        words = ["一", "坏", "二", "三"]
+        it.port.gate.clear()  # until all of them wait
+        saying = [
+            asyncio.create_task(it.far.inject_mo("13912345678", "106900018", one)) for one in words
+        ]
+        await asyncio.sleep(0)
+        it.port.gate.set()
+        told = await asyncio.wait_for(asyncio.gather(*saying), 20)
+        assert all(one["delivered"] for one in told), "the gateway need not send any of them again"
+        emitted = Counter(one.payload.text for one in it.port.emitted if isinstance(one, Received))
+        assert emitted == Counter(["一", "二", "三"])
+        [(kept, why)] = it.port.aside
+        assert isinstance(kept, Received) and kept.payload == Text("坏")
+        assert why == "ValueError: one of these cannot be made durable"
+        assert it.adapter.counts["set_aside"] == 1 and not it.adapter._inbox.busy
+
+
+async def test_while_the_bus_is_away_nothing_is_set_aside() -> None:
+    async with world() as it:
+        await it.until_up()
+        it.port.never = lambda item: True
+        it.port.refuse = 2  # once for emit, once for what is then set aside
+        assert (await it.far.inject_mo("13912345678", "106900018", "坏"))["delivered"]
+        assert it.port.refuse == 0 and len(it.port.aside) == 1 and not it.port.emitted
+        it.port.never, it.port.refuse = lambda item: False, 1
+        assert (await it.far.inject_mo("13912345678", "106900018", "好"))["delivered"]
+        assert len(it.port.aside) == 1 and len(it.port.emitted) == 1

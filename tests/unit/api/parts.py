@@ -22,14 +22,22 @@ from msgcenter.api.keys import create_key
 from msgcenter.bus import BusError, Delivery, Depth, Frame, Lease, Queue
 from msgcenter.clock import IdFactory, SystemClock
 from msgcenter.config import Config, load
+from msgcenter.customers.lookup import CustomerLookup
+from msgcenter.customers.writes import CustomerWrites
 from msgcenter.directory import Directory
+from msgcenter.explain import Explain
+from msgcenter.lookup import GroupLookup
 from msgcenter.media import MediaStore
 from msgcenter.metrics import Metrics
+from msgcenter.policy.when import Facts
+from msgcenter.rulebook import InForce
+from msgcenter.stages.route import Target
 from msgcenter.state.memory import MemoryState
 from msgcenter.store.store import Store
 from protocols import wire
 from protocols.envelope import Envelope
 from protocols.payload import Text
+from tests.unit.rig import no_facts, no_templates
 
 PEPPER = b"0123456789abcdef-test"
 
@@ -99,11 +107,13 @@ class MemoryBus:
         self.down: Exception | None = None
         self.delay = 0.0
         self.gate: asyncio.Event | None = None
+        self.asked = 0
 
     async def declare(self, queues: Sequence[Queue]) -> None:
         return
 
     async def publish(self, frames: Sequence[Frame]) -> None:
+        self.asked += sum(frame.count for frame in frames)
         if self.gate is not None:
             await self.gate.wait()
         if self.delay:
@@ -177,17 +187,20 @@ class Parts:
         self.api: Api
         self._keys: dict[str, str] = {}
 
-    async def start(self, files: Mapping[str, str] | None = None) -> None:
+    async def start(
+        self, files: Mapping[str, str] | None = None, env: Mapping[str, str] | None = None
+    ) -> None:
         config = self.folder / "config"
         config.mkdir()
         for name, text in {**FILES, **(files or {})}.items():
-            (config / name).write_text(text)
+            (config / name).parent.mkdir(exist_ok=True)
+            (config / name).write_text(text, encoding="utf-8")
         await self.store.open()
         await self.store.migrate()
         loaded = load(
             config,
             settings_models=dict.fromkeys(SPECS, Settings),
-            env={},
+            env=dict(env or {}),
             clock=self.clock,
         )
         live, metrics = Live(loaded), Metrics(CollectorRegistry(), "0.0.1")
@@ -211,6 +224,10 @@ class Parts:
                 log=self.log,
                 partitions=4,
             ),
+            customers=CustomerWrites(
+                self.state, self.store, CustomerLookup(self.store, self.clock), self.clock
+            ),
+            explain=self._explain(live),
             pepper=PEPPER,
             media=MediaStore(self.folder / "media", self.store, self.clock),
             env="test",
@@ -224,6 +241,24 @@ class Parts:
         self.api = app[API]
         self.client = TestClient(TestServer(app), connector=TCPConnector(limit=0))
         await self.client.start_server()
+
+    def _explain(self, live: Any) -> Explain:
+        def route(kind: str, envelope: Envelope, facts: Facts) -> Target | None:
+            name = live.current.channel_for(kind, envelope.category, envelope.caller)
+            return Target(name, SPECS[kind], f"route of kind {kind}") if name else None
+
+        return Explain(
+            self.state,
+            CustomerLookup(self.store, self.clock),
+            InForce(lambda: live.current, {"command"}, lambda kind: SPECS[kind].schemes),
+            self.clock,
+            route,
+            lambda _: None,
+            GroupLookup(self.store, self.clock),
+            no_facts,
+            no_templates(self.clock),
+            lambda: False,
+        )
 
     async def close(self) -> None:
         await self.client.close()

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from msgcenter.api.auth import load_pepper, read_key
-from msgcenter.cli import main
-from msgcenter.cli.client import EX_DATAERR, EX_NOPERM, EX_UNAVAILABLE
+from msgcenter.cli import main, status, tail
+from msgcenter.cli.client import EX_DATAERR, EX_NOPERM, EX_UNAVAILABLE, Refused, Unavailable
 from msgcenter.cli.status import age_of
 from msgcenter.parts import lock_folder
 from tests.unit.api.parts import FILES, Parts
@@ -112,6 +112,90 @@ async def test_tail(parts: Parts, run: Shell, monkeypatch: pytest.MonkeyPatch) -
     assert out.count("msgcenter.message.sent.v1") == 2
     _, out, _ = await run("tail", "--no-follow", "--json")
     assert out == ""
+
+
+class Answers:
+    """A server that answers with these, one call each; an exception is raised. After the last the user presses Ctrl-C."""
+
+    def __init__(self, *answers: Any) -> None:
+        self.answers = list(answers)
+        self.asked: list[Any] = []
+
+    def call(self, _: str, __: str, **more: Any) -> Any:
+        self.asked.append(more.get("query"))
+        if not self.answers:
+            raise KeyboardInterrupt
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def page(cursor: str, *events: dict[str, Any]) -> dict[str, Any]:
+    return {"cursor": cursor, "items": list(events)}
+
+
+def told(number: int, **data: Any) -> dict[str, Any]:
+    return {
+        "time": "t",
+        "type": f"msgcenter.message.{data['status']}.v1",
+        "subject": f"m{number}",
+        "data": data,
+    }
+
+
+def test_tail_outlives_the_server_and_shows_what_was_asked_for(
+    run: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = Answers(
+        page("1"),
+        page("2", told(1, status="sent", channel="sms"), told(2, status="sent", channel="kf")),
+        Unavailable("no server"),
+        Refused(503, {"title": "away"}),
+        page("3", told(3, status="sent", channel="kf"), told(4, status="read", channel="kf")),
+    )
+    monkeypatch.setattr(tail, "connect", lambda *_: server)
+    monkeypatch.setattr(tail, "RETRY_S", 0.0)
+    code, out, err = run.now("tail", "--only", "type=message.sent", "--only", "channel=kf")
+    assert code == 130
+    assert [line.split()[2] for line in out.splitlines()] == ["m2", "m3"]
+    assert err.count("waiting for it") == 1
+    assert [query["cursor"] for query in server.asked] == ["", "1", "2", "2", "2", "3"]
+    monkeypatch.setattr(
+        tail, "connect", lambda *_: Answers(page("1"), Refused(403, {"title": "no"}))
+    )
+    assert run.now("tail")[0] == EX_NOPERM
+    assert run.now("tail", "--only", "colour=red")[0] == 2
+
+
+def test_tail_prints_only_what_fits(run: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    events = [told(n, status=status, channel=channel) for n, (status, channel) in enumerate(
+        [("sent", "sms"), ("sent", "kf"), ("read", "kf")]
+    )]  # fmt: skip
+    monkeypatch.setattr(tail, "connect", lambda *_: Answers(page("1", *events), page("1")))
+    args = ("tail", "--from-beginning", "--no-follow", "--only", "type=message.sent")
+    code, out, _ = run.now(*args, "--only", "channel=kf")
+    assert code == 0
+    assert [line.split()[2] for line in out.splitlines()] == ["m1"]
+
+
+async def test_status_is_watched_over_a_restart(
+    parts: Parts, run: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await use(parts, monkeypatch, "ops")
+    first = json.loads((await run("status", "--json"))[1])
+    grown = json.loads(json.dumps(first))
+    grown["queues"][0]["ready"] += 7
+    server = Answers(first, Unavailable("no server"), grown)
+    monkeypatch.setattr(status, "connect", lambda *_: server)
+    code, out, _ = await run("status", "--watch", "0.5")
+    assert code == 0
+    assert len(server.asked) == 4
+    assert "no server" in out
+    assert "+7" in out
+    monkeypatch.setattr(status, "connect", lambda *_: Answers(Refused(401, {"title": "no"})))
+    assert (await run("status", "--watch", "0.5"))[0] == EX_NOPERM
+    assert (await run("status", "--watch", "1", "--json"))[0] == 2
 
 
 async def test_keys_over_http(parts: Parts, run: Shell, monkeypatch: pytest.MonkeyPatch) -> None:

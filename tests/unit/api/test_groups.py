@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,10 +12,18 @@ from typing import Any
 import pytest
 
 from msgcenter.adapter import Spec
-from msgcenter.api.grouping import NOT_ACCEPTED
+from msgcenter.api.web import when
+from msgcenter.archive.registry_sink import RegistrySink
 from msgcenter.bus import BusError
-from msgcenter.store import AccountRow, GroupRow
-from protocols.payload import CreateGroup, DissolveGroup, Text, UpdateGroup
+from msgcenter.groups import APPROVAL_MS, LAPSED, NOT_ACCEPTED
+from msgcenter.state import Accepted, Admit
+from msgcenter.store import AccountRow, Asked, GroupRow
+from msgcenter.sweep import QUIET_MS, Sweep
+from protocols.address import Address
+from protocols.envelope import Envelope, Record
+from protocols.outcome import Routed, Sent
+from protocols.payload import CreateGroup, DissolveGroup, Happening, Notice, Text, UpdateGroup
+from tests.records import T0, envelope, record
 from tests.unit.api import parts as rig
 from tests.unit.api.parts import Parts
 
@@ -200,6 +210,11 @@ async def test_a_kind_that_cannot_dissolve_says_so_at_once(parts: Parts) -> None
     assert parts.bus.envelopes == []
 
 
+def commands(parts: Parts) -> list[Envelope]:
+    """The dissolve commands that were published."""
+    return [one for one in parts.bus.envelopes if isinstance(one.payload, DissolveGroup)]
+
+
 async def test_dissolving_waits_can_be_undone_and_is_written_down(parts: Parts) -> None:
     await made(parts)
     path = "/v1/groups/grp_1"
@@ -208,7 +223,7 @@ async def test_dissolving_waits_can_be_undone_and_is_written_down(parts: Parts) 
     assert (status, group["state"]) == (202, "dissolving")
     status, again, _ = await parts.post(f"{path}:dissolve", body)
     assert (status, again["message"]) == (202, group["message"])
-    first, second = parts.bus.envelopes
+    first, second = commands(parts)
     assert first.id == second.id == group["message"]
     assert first.payload == DissolveGroup("grp_1")
     assert first.not_before == second.not_before > parts.clock.now_ms() + 500_000
@@ -221,14 +236,256 @@ async def test_dissolving_waits_can_be_undone_and_is_written_down(parts: Parts) 
     rows = (await parts.store.list_audit(target="grp_1")).items
     assert [row.what for row in rows] == [
         "group.dissolve",
+        "group.seal",
         "group.undo",
         "group.dissolve",
         "group.dissolve",
+        "group.seal",
     ]
-    assert rows[-1].detail["reason"] == "网格调整"
+    assert rows[-2].detail["reason"] == "网格调整"
     for bad in ("-1s", "31d", True, "soon"):
         status, problem, _ = await parts.post(f"{path}:dissolve", {"undo_for": bad})
         assert (status, problem["errors"][0]["code"]) == (422, "duration_invalid")
+
+
+TERMS = """
+groups:
+  dissolve: {approval: true, undo_for: 1h, notice: "{name}将于 {at} 解散"}
+"""
+
+
+@pytest.fixture
+async def strict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Parts]:
+    """With approval and a notice."""
+    monkeypatch.setattr(rig, "SPECS", {**rig.SPECS, "hosted": HOSTED, "appchat": APPCHAT})
+    parts = Parts(tmp_path)
+    await parts.start({**FILES, "policy.yaml": rig.FILES["policy.yaml"] + TERMS})
+    yield parts
+    await parts.close()
+
+
+def told(envelope: Envelope) -> tuple[str, dict[str, Any]]:
+    """(type, data) of an event on its way."""
+    assert isinstance(envelope.payload, Notice)
+    return envelope.payload.type, json.loads(envelope.payload.body)["data"]
+
+
+async def test_a_dissolution_waits_for_another_key(strict: Parts) -> None:
+    parts = strict
+    await made(parts)
+    path = "/v1/groups/grp_1"
+    other = {"Authorization": f"Bearer {await parts.key('crm', name='second')}"}
+    status, problem, _ = await parts.post(f"{path}:approve", headers=other)
+    assert (status, problem["code"]) == (409, "approval_not_asked")
+    for _ in range(2):
+        status, group, _ = await parts.post(f"{path}:dissolve", {"reason": "网格调整"})
+        assert (status, group["state"], group["dissolve"]["needs"]) == (202, "active", "approval")
+        assert group["dissolve"]["asked_by"].startswith("crm/")
+        assert "asked_at" in group["dissolve"]
+    assert commands(parts) == []
+    events = [told(one) for one in parts.bus.envelopes]
+    assert {kind for kind, _ in events} == {"msgcenter.group.dissolve_asked.v1"}
+    assert len({one.id for one in parts.bus.envelopes}) == 1
+    assert (events[0][1]["by"], events[0][1]["group"]) == (group["dissolve"]["asked_by"], "grp_1")
+    for language, word in (("zh", "另一"), ("en", "another key")):
+        status, problem, _ = await parts.post(
+            f"{path}:approve", headers={"Accept-Language": language}
+        )
+        assert (status, problem["code"]) == (403, "approval_same_key")
+        assert word in problem["remedy"]
+    parts.bus.frames.clear()
+    body = {"to": "group:grp_1", "category": "care", "content": {"type": "text", "text": "hi"}}
+    assert (await parts.post("/v1/messages", body))[0] == 202, "still open"
+    parts.bus.frames.clear()
+    for _ in range(2):
+        status, group, _ = await parts.post(f"{path}:approve", headers=other)
+        assert (status, group["state"]) == (202, "dissolving")
+    assert "needs" not in group["dissolve"]
+    assert group["dissolve"]["approved_by"] != group["dissolve"]["asked_by"]
+    event, notice, command = parts.bus.envelopes[:3]
+    assert [one.id for one in parts.bus.envelopes[3:]] == [event.id, notice.id, command.id]
+    kind, data = told(event)
+    assert kind == "msgcenter.group.dissolving.v1"
+    assert (data["owner"], data["undo_until"]) == ("li", group["undo_until"])
+    assert data["by"] == group["dissolve"]["asked_by"]
+    assert isinstance(notice.payload, Text)
+    assert notice.payload.text.startswith("g将于 20")
+    assert notice.order_key == command.order_key == event.order_key == "grp_1"
+    assert (command.id, command.payload) == (group["message"], DissolveGroup("grp_1"))
+    assert command.not_before > parts.clock.now_ms() + 3_000_000
+    assert notice.not_before == 0
+    assert (await parts.post(f"{path}:undo"))[1]["state"] == "active"
+    suppressed = await parts.state.admit(
+        [Admit(one.key("channel"), (f"message:{one.id}",), "w", 5.0) for one in (notice, command)]
+    )
+    assert [one.rule for one in suppressed] == ["undone", "undone"]
+    whats = [row.what for row in (await parts.store.list_audit(target="grp_1")).items]
+    assert {"group.dissolve_ask", "group.approve", "group.seal", "group.undo"} <= set(whats)
+
+
+async def test_a_request_is_taken_back_or_lapses(strict: Parts) -> None:
+    parts = strict
+    await made(parts)
+    path = "/v1/groups/grp_1"
+    other = {"Authorization": f"Bearer {await parts.key('crm', name='second')}"}
+    await parts.post(f"{path}:dissolve")
+    status, group, _ = await parts.post(f"{path}:undo")
+    assert (status, group["state"], "dissolve" in group) == (200, "active", False)
+    assert (await parts.post(f"{path}:approve", headers=other))[0] == 409
+    await parts.post(f"{path}:dissolve")
+    long_ago = parts.clock.now_ms() - APPROVAL_MS - 1
+    await parts.store.change_group("grp_1", lambda r: replace(r, unapproved_since=long_ago))
+    status, problem, _ = await parts.post(f"{path}:approve", headers=other)
+    assert (status, problem["code"]) == (409, "approval_not_asked")
+    await sweep(parts).once()
+    _, group, _ = await parts.get(path)
+    assert (group["state"], group["code"], "dissolve" in group) == ("active", LAPSED, False)
+    status, group, _ = await parts.post(f"{path}:dissolve")
+    assert (status, group["dissolve"]["needs"]) == (202, "approval")
+    assert commands(parts) == []
+
+
+def sweep(parts: Parts) -> Sweep:
+    deps = parts.deps
+    return Sweep(
+        lambda: deps.live.current,
+        bus=parts.bus,
+        state=parts.state,
+        store=parts.store,
+        clock=parts.clock,
+        partitions=4,
+        log=parts.log,
+    )
+
+
+async def test_a_command_that_never_became_durable_is_found(parts: Parts) -> None:
+    old = parts.clock.now_ms() - QUIET_MS - 1
+    asked = Asked("crm/key_1", old, 600.0, "r", "ref")
+    lost = GroupRow("grp_a", "crm", "g", "li", ("li",), "hosted", "hosted-2", "li")
+    ids = [parts.deps.ids.message("group:grp") for _ in range(5)]
+    rows = [
+        replace(lost, command=ids[0], since=old),
+        replace(lost, id="grp_b", command=ids[1], since=old),
+        replace(lost, id="grp_c", command=ids[2], since=parts.clock.now_ms()),
+        replace(
+            lost, id="grp_d", chat="wr1", state="dissolving", command=ids[3], since=old, asked=asked
+        ),
+        replace(
+            lost, id="grp_e", chat="wr2", state="dissolving", command=ids[4], since=old, asked=asked
+        ),
+    ]
+    for row in rows:
+        await parts.store.add_group(row, lambda kept: kept)
+    await parts.state.accepted([Accepted(one, b"") for one in (ids[1], ids[4])])
+    for _ in range(2):
+        await sweep(parts).once()
+    found = await parts.store.groups_by_id([row.id for row in rows])
+    assert {one: (row.state, row.code) for one, row in found.items()} == {
+        "grp_a": ("failed", NOT_ACCEPTED),
+        "grp_b": ("creating", ""),
+        "grp_c": ("creating", ""),
+        "grp_d": ("dissolving", ""),
+        "grp_e": ("dissolving", ""),
+    }
+    assert {one.id for one in commands(parts)} == {ids[3]}
+    assert commands(parts)[0].reference == "ref"
+    assert {one.to.value for one in parts.bus.envelopes} == {"grp_d"}
+
+
+async def test_what_was_said_is_sealed_first(parts: Parts) -> None:
+    await made(parts)
+    t0 = parts.clock.now_ms() - 1_000_000
+
+    def said(number: int, text: str, *, chat: str, inbound: bool, category: str = "care") -> Record:
+        of = envelope(
+            f"msg_{number:04d}",
+            to=Address("caller", "crm") if inbound else Address("group", "grp_1"),
+            sender=Address("wecom", "ww1/wm1") if inbound else None,
+            payload=Text(text),
+            created_at=t0 + number,
+            channel="hosted-2",
+            inbound=inbound,
+            chat=chat,
+            category=category,
+        )
+        return record(Sent(("r",)), of=of, status="sent")
+
+    many = [said(n, f"t{n}", chat="wr1" if n % 2 else "", inbound=bool(n % 2)) for n in range(2500)]
+    more = [
+        said(9001, "else", chat="wr2", inbound=True),
+        said(9002, "cmd", chat="", inbound=False, category="command"),
+    ]
+    await parts.store.write_records([*many, *more], lambda _: "full")
+    path = "/v1/groups/grp_1"
+    assert (await parts.get(f"{path}/seal"))[1]["code"] == "not_sealed"
+    status, group, _ = await parts.post(f"{path}:dissolve", {"undo_for": "0s"})
+    assert status == 202
+    seal = (await parts.get(path))[1]["seal"]
+    assert seal["messages"] == 2500
+    lines = "".join(
+        f"msg_{n:04d} "
+        + hashlib.sha256(f'{{"text":"t{n}","type":"text"}}'.encode()).hexdigest()
+        + "\n"
+        for n in range(2500)
+    )
+    assert seal["sha256"] == hashlib.sha256(lines.encode()).hexdigest()
+    assert (when(t0), when(t0 + 2499)) == (seal["first_at"], seal["last_at"])
+    [row] = [
+        one
+        for one in (await parts.store.list_audit(target="grp_1")).items
+        if one.what == "group.seal"
+    ]
+    assert (row.detail["sha256"], row.detail["message"]) == (seal["sha256"], group["message"])
+
+    async def check() -> tuple[bool, int, int, int]:
+        status, body, _ = await parts.get(f"{path}/seal")
+        assert (status, body["sha256"]) == (200, seal["sha256"])
+        return body["intact"], body["changed"], body["missing"], body["after"]
+
+    assert await check() == (True, 0, 0, 0)
+    late = [said(3000 + n, "late", chat="wr1", inbound=True) for n in range(3)]
+    await parts.store.write_records(late, lambda _: "full")
+    assert await check() == (True, 0, 0, 3)
+    later = replace(said(7, "forged", chat="wr1", inbound=True), id="rec_2", at=T0 * 2)
+    await parts.store.write_records([later], lambda _: "full")
+    assert await check() == (False, 1, 0, 3)
+    assert (await parts.get(f"{path}/seal", caller="hall"))[0] == 404
+
+
+async def test_one_chat_on_two_channels_is_two_groups_of_clear_kinds(parts: Parts) -> None:
+    """As the events of customer contact and of a hosted account read them in."""
+    kinds = {"chat": "appchat", "hosted-2": "hosted"}
+    sink = RegistrySink("registry", parts.store, kinds.__getitem__)
+    for channel in kinds:
+        of = envelope(
+            f"msg_{channel}",
+            caller="",
+            to=Address("caller", "unassigned"),
+            payload=Happening("group_created", json.dumps({"chat": "wr1", "name": "客户群"})),
+            category="inbound",
+            inbound=True,
+            channel=channel,
+        )
+        await sink.write([record(Routed(("inbox",)), of=of, pipeline="inbound")])
+    _, page, _ = await parts.get("/v1/groups?chat=wr1")
+    ids = {one["kind"]: one["id"] for one in page["items"]}
+    assert set(ids) == {"appchat", "hosted"}
+    status, problem, _ = await parts.post(f"/v1/groups/{ids['appchat']}:dissolve")
+    assert (status, problem["code"]) == (422, "group_unsupported")
+    assert "hosted" in problem["remedy"]
+    link = {"type": "link", "title": "t", "url": "https://x.example/"}
+    for content, code in (
+        ({"type": "text", "text": "hi"}, ""),
+        (link, "content_not_supported"),
+    ):
+        body = {"to": f"group:{ids['appchat']}", "category": "care", "content": content}
+        status, answer, _ = await parts.post("/v1/messages", body)
+        assert (status, answer.get("errors", [{"code": ""}])[0]["code"]) == (
+            422 if code else 202,
+            code,
+        )
+    assert parts.bus.envelopes[-1].channels == ("appchat",)
+    assert (await parts.post(f"/v1/groups/{ids['hosted']}:dissolve"))[0] == 202
 
 
 # -- accounts -----------------------------------------------------------------------------------

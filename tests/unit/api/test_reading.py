@@ -4,12 +4,15 @@ the description."""
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from openapi_spec_validator import validate
 
+from msgcenter.adapter import Spec
 from msgcenter.api.app import ROUTES
+from msgcenter.archive.events_sink import rfc3339
 from msgcenter.bus import BusError
 from msgcenter.state import Admit, Conclude, Mark, StateError
 from msgcenter.store import DeadRow, DueRow, Event
@@ -18,7 +21,7 @@ from protocols.address import Address
 from protocols.envelope import Decision, Envelope, Key, Record
 from protocols.outcome import Sent
 from protocols.payload import Text
-from tests.unit.api.parts import Parts, message
+from tests.unit.api.parts import SPECS, Parts, message
 
 
 async def send(parts: Parts, **more: Any) -> str:
@@ -138,6 +141,33 @@ async def test_waits_end_with_the_status_or_the_time(parts: Parts) -> None:
     assert calls < 60 + 30
 
 
+async def test_sent_is_the_last_word_where_the_channel_has_no_receipts(parts: Parts) -> None:
+    """Channels of one kind may differ: it is asked what they can do as they are configured."""
+    message_id = await send(parts)
+    await parts.state.admit([Admit(key_of(message_id), (f"message:{message_id}",), "w", 60.0)])
+    mark = Mark(message_id, 0, 0, 0, "sent", "", parts.clock.now_ms())
+    outcome = wire.seal_outcome(Sent(("r1",)))
+    await parts.state.conclude(
+        [Conclude(key_of(message_id), outcome, view="sent", order=1, marks=(mark,))]
+    )
+
+    async def final() -> bool:
+        _, view, _ = await parts.get(f"/v1/messages/{message_id}")
+        assert view["status"] == "sent"
+        return bool(view["final"])
+
+    assert not await final(), "its kind has receipts"
+    plain = replace(SPECS["sms"], receipts=frozenset())
+    can: dict[str, Spec] = {"sms-east": plain}
+    parts.api.deps = replace(parts.deps, abilities=can.get)
+    assert await final(), "its account's channel has none"
+    config = parts.deps.live.current
+    parts.deps.live.current = replace(config, accounts={})  # type: ignore[misc]
+    assert not await final(), "of no known account: it may have left by one that has"
+    can["sms-west"] = plain
+    assert await final(), "none of its kind has"
+
+
 async def test_a_post_may_wait_too(parts: Parts) -> None:
     async def deliver_soon() -> None:
         for _ in range(500):
@@ -223,6 +253,37 @@ async def test_events_are_read_on_from_the_cursor(parts: Parts) -> None:
     assert len(everything["items"]) == 6
     status, problem, _ = await parts.get("/v1/events?cursor=rubbish")
     assert (status, problem["errors"][0]["field"]) == (422, "cursor")
+
+
+async def test_events_begin_where_from_says(parts: Parts) -> None:
+    old = replace(event(1), at=parts.clock.now_ms() - 3_600_000)
+    await parts.store.append_events(0, [old, replace(event(2), at=parts.clock.now_ms())])
+
+    async def seen(query: str) -> list[str]:
+        _, page, _ = await parts.get(f"/v1/events?{query}")
+        return [item["id"] for item in page["items"]]
+
+    since = rfc3339(parts.clock.now_ms() - 60_000)
+    assert await seen("from=earliest") == await seen("") == ["evt1", "evt2"]
+    assert await seen(f"from={since}") == ["evt2"]
+    assert await seen("from=now") == []
+    _, page, _ = await parts.get("/v1/events?limit=1")
+    assert await seen(f"from=now&cursor={page['cursor']}") == ["evt2"]  # the cursor goes before
+    status, problem, _ = await parts.get("/v1/events?from=yesterday")
+    assert (status, problem["errors"][0]["field"]) == (422, "from")
+
+
+async def test_schemas_are_published(parts: Parts) -> None:
+    _, page, _ = await parts.get("/v1/schemas")
+    kinds = {item["type"]: item["url"] for item in page["items"]}
+    assert "msgcenter.message.received.v1" in kinds
+    status, schema, _ = await parts.get(kinds["msgcenter.message.received.v1"])
+    assert (status, schema["properties"]["type"]) == (
+        200,
+        {"const": "msgcenter.message.received.v1"},
+    )
+    status, problem, _ = await parts.get("/v1/schemas/msgcenter.message.eaten.v1")
+    assert (status, problem["code"]) == (404, "route_not_found")
 
 
 # -- dead letters -------------------------------------------------------------------------------

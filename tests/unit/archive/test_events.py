@@ -7,14 +7,21 @@ from dataclasses import replace
 
 import pytest
 
-from msgcenter.archive.events_sink import NEWS, WORDS, EventsSink, event_of, event_type
+from msgcenter.archive.events_sink import (
+    NEWS,
+    WORDS,
+    EventsSink,
+    event_of,
+    event_type,
+    order_of,
+)
 from msgcenter.clock import ManualClock
 from msgcenter.status import PENDING, STATUSES
 from msgcenter.store.store import Store
 from protocols.address import Address
 from protocols.envelope import Record
-from protocols.outcome import Held, Rejected, Retry, Routed, Sent, Suppressed, Unknown
-from protocols.payload import DeliveryReport, Notice, Text
+from protocols.outcome import Held, Outcome, Rejected, Retry, Routed, Sent, Suppressed, Unknown
+from protocols.payload import DeliveryReport, Notice, Recall, Text
 from tests.records import T0, envelope, receipt, record
 
 INBOUND = envelope(
@@ -27,6 +34,13 @@ INBOUND = envelope(
     order_key="conv1",
     account="10086",
 )
+
+
+def recall(outcome: Outcome) -> Record:
+    """As settle makes them: a line in the trace of the message that is taken back."""
+    of = envelope("rcl_1", payload=Recall("msg_1", ("r",)))
+    return replace(record(outcome, of=of), subject="msg_1", status="")
+
 
 CASES: list[tuple[str, Record, str]] = [
     ("submit routed", record(Routed(("out.sms",)), pipeline="submit", status="queued"), ""),
@@ -66,6 +80,9 @@ CASES: list[tuple[str, Record, str]] = [
     ),
     ("inbound flood", record(Suppressed("flood"), of=INBOUND, status="suppressed"), ""),
     ("inbound again", record(Retry("message", "x"), of=INBOUND, pipeline="inbound"), ""),
+    ("recalled", recall(Sent()), "recalled"),
+    ("too late to recall", recall(Rejected("message", "x", "late")), "recall_failed"),
+    ("recall tried again", recall(Retry("channel", "x")), ""),
     ("orphan", record(Sent(), of=envelope(payload=DeliveryReport("r", "read")), status="sent"), ""),
     ("notice", record(Sent(), of=envelope(payload=Notice("e", "t", "{}")), status="sent"), ""),
 ]
@@ -87,8 +104,26 @@ def test_table(name: str, item: Record, word: str) -> None:
 
 def test_the_table_is_covered() -> None:
     assert {word for _, _, word in CASES if word} == WORDS
-    assert {item.status for _, item, word in CASES if word} - {"received"} == set(NEWS)
+    told = {
+        item.status
+        for _, item, word in CASES
+        if word and not isinstance(item.envelope.payload, Recall)
+    }
+    assert told - {"received"} == set(NEWS)
     assert set(NEWS) | set(PENDING) | {"received"} == set(STATUSES)  # no status is forgotten
+
+
+def test_an_event_about_a_group_is_told_as_it_was_made() -> None:
+    data = {"group": "grp_1", "message": "msg_9", "by": "crm/key_1"}
+    body = json.dumps({"subject": "grp_1", "data": data})
+    payload = Notice("evt_1", "msgcenter.group.dissolving.v1", body)
+    own = envelope("msg_8", to=Address("group", "grp_1"), payload=payload, order_key="grp_1")
+    event = event_of(record(Sent(), of=own, pipeline="submit", status="sent"))
+    assert event is not None
+    assert (event.id, event.type, event.subject) == ("evt_1", payload.type, "grp_1")
+    assert (event.caller, event.message, event.data) == ("crm", "msg_9", data)
+    assert order_of(event, own) == "grp_1"
+    assert event_of(record(Suppressed("expired"), of=own, status="expired")) is None
 
 
 def test_who_is_told() -> None:

@@ -108,6 +108,16 @@ async def test_a_suppression_is_asked_at_the_last_moment() -> None:
     assert batch[1].outcome.rule == "cancelled"
 
 
+async def test_after_state_loss_what_was_handed_out_before_is_unknown() -> None:
+    rig = Rig()
+    batch = items(3)
+    batch[1].again = True
+    await rig.deliver(rig.settle())(batch)
+    assert rig.adapter.taken == ["msg_0", "msg_2"]
+    assert isinstance(batch[1].outcome, Unknown)
+    assert batch[1].decisions[-1].rule == "state_lost"
+
+
 async def test_a_stored_outcome_is_taken_over() -> None:
     rig = Rig()
     settle = rig.settle()

@@ -150,3 +150,15 @@ def test_every_order_is_a_text_of_the_same_length() -> None:
         for at in (0, T0, 10**15 - 1)
     }
     assert len(lengths) == 1
+
+
+def test_a_reading_that_looks_again_is_no_message_yet() -> None:
+    """It may turn out to be the copy of another; a send that is tried again is one all the same."""
+    read = replace(envelope(), inbound=True)
+    looks = record(Retry("message", "", 2.0, "copy_in_flight"), of=read, pipeline="inbound")
+    assert merged([replace(looks, status="queued")], lambda _: "full") == []
+    tried = record(Retry("message", "busy"), of=envelope(), pipeline="channel", status="queued")
+    assert [row["status"] for row in merged([tried], lambda _: "full")] == ["queued"]
+    passed = record(Routed(("crm",)), of=read, pipeline="inbound", status="received")
+    [row] = merged([replace(looks, status="queued"), passed], lambda _: "full")
+    assert (row["status"], row["known"]) == ("received", True)

@@ -17,6 +17,7 @@ from msgcenter.adapter import (
     Retry,
     Secret,
     Sent,
+    Unavailable,
     Unknown,
     Unreachable,
 )
@@ -373,17 +374,17 @@ class Away(FakePort):
 
     async def memo(self, key: str) -> bytes | None:
         if self.away:
-            raise ConnectionError("state is away")
+            raise Unavailable("state is away")
         return await super().memo(key)
 
     async def remember(self, key: str, value: bytes, ttl_s: float) -> None:
         if self.away:
-            raise ConnectionError("state is away")
+            raise Unavailable("state is away")
         await super().remember(key, value, ttl_s)
 
     async def allow(self, keys: Sequence[str], limits: Sequence[tuple[int, float]]) -> list[float]:
         if self.away:
-            raise ConnectionError("state is away")
+            raise Unavailable("state is away")
         return await super().allow(keys, limits)
 
 

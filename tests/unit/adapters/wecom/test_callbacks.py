@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
-from adapters.sim.wecom.rigs import Hooks
+import pytest
+
+from adapters.sim.wecom.rigs import called
 from adapters.wecom import WeComApp
-from msgcenter.adapter import Dispatch, Request, Sent
+from msgcenter.adapter import Dispatch, Request, Retry, Sent
 from protocols.payload import Happening, Link, Media, Native, Pull, Text
+from protocols.wecom import callbacks
 from tests.port import FakePort
 from tests.unit.adapters.wecom.parts import Corp, corp, one, to_staff
 
@@ -17,18 +21,13 @@ JPG = b"\xff\xd8\xff" + b"picture" * 10
 
 
 @asynccontextmanager
-async def listening(c: Corp) -> AsyncIterator[tuple[WeComApp, FakePort]]:
+async def listening(c: Corp, **settings: Any) -> AsyncIterator[tuple[WeComApp, FakePort]]:
     port = c.port()
-    async with c.app(port) as app:
-        hooks = Hooks(app.webhooks())
-        await hooks.start()
-        try:
-            url = f"http://127.0.0.1:{hooks.port}/callback"
-            await c.far.pusher.callback_set(agentid=c.far.options.agent, url=url)
+    try:
+        async with c.app(port, **settings) as app, called(c.far, app):
             yield app, port
-        finally:
-            await hooks.stop()
-            await port.close()
+    finally:
+        await port.close()
 
 
 async def test_what_a_member_writes_arrives_once_with_its_key() -> None:
@@ -57,6 +56,31 @@ async def test_what_a_member_writes_arrives_once_with_its_key() -> None:
         assert {json.loads(one.body)["event_key"] for one in clicks} == {"menu-1", "menu-2"}
         assert {one.kind for one in clicks} == {"wecom_click"}
         assert len({one.remote_id for one in port.received[1:]}) == 5, "no two share a key"
+
+
+async def test_what_a_member_writes_in_one_second_keeps_its_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with corp() as c, listening(c) as (app, port):
+        pusher, said = c.far.pusher, [f"第{number}句" for number in range(20)]
+        medium = c.far.media.add("image", "a.jpg", JPG)
+        second = c.far.world.now()
+        monkeypatch.setattr(c.far.world, "now", lambda: second)
+        for text in said[:10]:
+            pusher.member_writes(userid="staff0003", text=text)
+            await pusher.drained()
+        fields = {"MediaId": medium.media_id}
+        pusher.member_writes(userid="staff0003", msgtype="image", fields=fields)
+        await pusher.drained()
+        for text in said[10:]:
+            pusher.member_writes(userid="staff0003", text=text)
+            await pusher.drained()
+        [(pull, _)] = port.rung
+        assert isinstance(await fetched(app, pull), Sent)
+        told = sorted(port.received, key=lambda one: one.at)
+        assert len({one.at // 1000 for one in told}) == 1
+        texts = [one.payload.text if isinstance(one.payload, Text) else "" for one in told]
+        assert texts == [*said[:10], "", *said[10:]]
 
 
 async def test_a_forged_damaged_or_stale_callback_is_refused_and_told_nothing() -> None:
@@ -138,6 +162,22 @@ async def test_a_file_is_fetched_right_after_and_kept() -> None:
         assert port.received[1] == got
 
 
+async def test_a_file_that_cannot_be_told_of_costs_the_messages_beside_it_nothing() -> None:
+    async with corp() as c, listening(c) as (app, port):
+        medium = c.far.media.add("image", "现场.jpg", JPG)
+        fields = {"MediaId": medium.media_id}
+        c.far.pusher.member_writes(userid="staff0005", msgtype="image", fields=fields)
+        await c.far.pusher.drained()
+        [(pull, _)] = port.rung
+        port.refuse = 1
+        bell, message = await app.deliver([to_staff(1, pull), to_staff(2)])
+        assert isinstance(bell, Retry)
+        assert (bell.scope, bell.code) == ("message", "not_ready")
+        assert isinstance(message, Sent)
+        assert isinstance(await fetched(app, pull), Sent)
+        assert [type(each.payload) for each in port.received] == [Media]
+
+
 async def test_a_large_file_comes_in_ranges() -> None:
     async with corp() as c, listening(c) as (app, port):
         size = 33 * 1024 * 1024 + 7
@@ -170,3 +210,68 @@ async def test_a_file_that_is_gone_or_unwanted_is_told_and_not_lost_in_silence()
             if isinstance(o.payload, Happening)
         ]
         assert said == ["not_kept", "wecom_40007"]
+
+
+async def announced(c: Corp) -> None:
+    """One callback of each kind that is not for the app itself."""
+    c.far.kf.customer_writes(open_kfid="wk0001", external_userid="wm0001", text="您好")
+    for event, change in (
+        ("msgaudit_notify", ""),
+        ("change_external_contact", "add_external_contact"),
+        ("change_external_contact", "something_new"),
+        ("change_external_chat", "update"),
+        ("change_external_tag", "create"),
+    ):
+        fields = {"Event": event, "MsgType": "event", "CreateTime": 1, "ChatId": "聊天"}
+        c.far.pusher.emit(fields | {"ChangeType": change}, agentid=c.far.options.agent)
+    await c.far.pusher.drained()
+
+
+async def test_what_other_channels_fetch_rings_their_doorbells() -> None:
+    bells = {"kf": "service", "archive": "chats", "contact": "customers"}
+    async with corp() as c, listening(c, doorbells=bells) as (_, port):
+        port.other_channels = set(bells.values())
+        c.far.faults.callback_fault(kind="duplicate", share=1.0, times=-1)
+        await announced(c)
+        assert port.emitted == []
+        assert port.rung == []
+        kf = port.rung_elsewhere["service"]
+        assert {pull.source for pull in kf} == {"kf:wk0001"}
+        assert all(pull.token.startswith("ENC") for pull in kf)
+        assert set(port.rung_elsewhere["chats"]) == {Pull("archive")}
+        contact = port.rung_elsewhere["customers"]
+        assert len(contact) == 8
+        assert len(set(contact)) == len({pull.source for pull in contact}) == 4
+        for pull in contact:
+            assert pull.source.startswith("contact:evt-")
+            heard = callbacks.parse(pull.token.encode())
+            assert heard.kind.startswith("change_external_")
+            assert f"contact:{heard.key}" == pull.source
+        assert all("聊天" in pull.token for pull in contact)
+
+
+async def test_without_a_doorbell_they_stay_events_of_the_app() -> None:
+    async with corp() as c, listening(c) as (_, port):
+        await announced(c)
+        assert port.rung == []
+        assert port.rung_elsewhere == {}
+        kinds = [one.payload.kind for one in port.received if isinstance(one.payload, Happening)]
+        assert sorted(set(kinds)) == [
+            "wecom_change_external_chat",
+            "wecom_change_external_contact",
+            "wecom_change_external_tag",
+            "wecom_kf_msg_or_event",
+            "wecom_msgaudit_notify",
+        ]
+        assert len(kinds) == 6
+
+
+async def test_a_doorbell_that_could_not_be_rung_is_not_confirmed() -> None:
+    bells = {"kf": "service"}
+    async with corp() as c, listening(c, doorbells=bells) as (_, port):
+        port.other_channels = {"service"}
+        port.refuse = 1
+        c.far.kf.customer_writes(open_kfid="wk0001", external_userid="wm0001", text="您好")
+        await c.far.pusher.drained()
+        assert c.far.pusher.pushes[-1].statuses == [503, 200]
+        assert len(port.rung_elsewhere["service"]) == 1

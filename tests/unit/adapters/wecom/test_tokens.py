@@ -7,9 +7,12 @@ import asyncio
 from msgcenter.adapter import Retry, Secret, Sent
 from tests.unit.adapters.wecom.parts import corp, one, to_staff
 
+#: Two hundred connections at once on a busy machine; what is claimed is how often a token is fetched.
+PATIENT = {"connect_s": 15.0, "read_s": 30.0, "total_s": 45.0, "slack_s": 60.0}
+
 
 async def test_two_hundred_at_once_fetch_one_token() -> None:
-    async with corp() as c, c.app() as app:
+    async with corp() as c, c.app(**PATIENT) as app:
         outcomes = await asyncio.gather(*[one(app, to_staff(n)) for n in range(200)])
         assert all(isinstance(outcome, Sent) for outcome in outcomes)
         assert c.calls("gettoken") == 1
@@ -26,10 +29,10 @@ async def test_several_processes_share_one_token() -> None:
     async with corp() as c:
         ports = [c.port() for _ in range(4)]
         async with (
-            c.app(ports[0]) as a,
-            c.app(ports[1]) as b,
-            c.app(ports[2]) as d,
-            c.app(ports[3]) as e,
+            c.app(ports[0], **PATIENT) as a,
+            c.app(ports[1], **PATIENT) as b,
+            c.app(ports[2], **PATIENT) as d,
+            c.app(ports[3], **PATIENT) as e,
         ):
             for _ in range(2):
                 outcomes = await asyncio.gather(

@@ -15,7 +15,7 @@ from tests.flow.deployment import POLICY, Servers, deployed, eventually
 WORK = "submit,channel"
 ROLES = ("api,inbound,archive,schedule,submit,channel", WORK, "channel,submit", f"{WORK},archive")
 RULES = (
-    POLICY.replace("categories:", "categories:\n  marketing: {quiet: [], consent: false}")
+    POLICY
     + """
 caps:
   person: {scope: person, windows: [{rolling: 1h, limit: 3}], on_cap: drop}

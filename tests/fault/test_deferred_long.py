@@ -20,7 +20,8 @@ async def test_10000_deferred_and_every_part_killed_in_turn(
 ) -> None:
     rng = random.Random(3)
     servers = Servers(own_rabbit.url, own_redis.url, postgres_url, prefix.strip("_"))
-    async with deployed(tmp_path, servers, **deferred.rules("10s")) as it:
+    # A campaign just held has a sixth of the whole to spread over: 10 s.
+    async with deployed(tmp_path, servers, **deferred.rules("60s")) as it:
 
         async def kill_broker() -> None:
             await asyncio.to_thread(own_rabbit.kill9)

@@ -14,7 +14,8 @@ from tests.flow.deployment import ALL, Servers, deployed
 @pytest.mark.timeout(240)
 async def test_200_deferred_outlive_kill_9(tmp_path: Path) -> None:
     rng = random.Random(5)
-    async with deployed(tmp_path, Servers(), **deferred.rules("2s")) as it:
+    # A campaign just held has a sixth of the whole to spread over: 2 s.
+    async with deployed(tmp_path, Servers(), **deferred.rules("12s")) as it:
         killers = [kills.process_killer(it, ALL[0], rng)] * 2
         took = await deferred.run(it, 200, killers, muted_s=20, patience=120)
-    assert took > 0.3, "a release is spread"
+    assert took > 1.0, f"a release is spread; all left within {took:.3f} s"

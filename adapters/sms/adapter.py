@@ -214,7 +214,7 @@ class Sms(Adapter):
             await self._written(work, until)
             for connection, messages in placed.items():
                 for message in messages:
-                    outcomes[message.index] = message.outcome
+                    outcomes[message.index] = connection.owner.named(message.outcome)
                     if message.given_back or await self._moved(
                         connection, message, batch[message.index], carriers, moved
                     ):

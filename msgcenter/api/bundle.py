@@ -136,7 +136,9 @@ class Bundler:
         own, others = self._own_and_others(caller)
         refuse_over_share(own, others, self._count, len(envelopes), self._backlog)
         loop = asyncio.get_running_loop()
-        parcel = _Parcel(list(envelopes), loop.create_future(), self._clock.monotonic(), begin, answer)
+        parcel = _Parcel(
+            list(envelopes), loop.create_future(), self._clock.monotonic(), begin, answer
+        )
         line = self._lines.get(caller)
         if line is None:
             line = self._lines[caller] = _Line(deque())

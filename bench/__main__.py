@@ -82,6 +82,12 @@ def callers(
     parts: Annotated[
         str, typer.Option(help="embedded: one process on SQLite; production: RabbitMQ and others.")
     ] = "embedded",
+    calm: Annotated[
+        float,
+        typer.Option(
+            min=0, help="Seconds to wait before each turn for a machine that others leave alone."
+        ),
+    ] = 0,
 ) -> None:
     """A quiet caller beside one that sends ten times its quota, against the same one alone; then everybody at three times the capacity."""
     if parts not in ("embedded", "production"):
@@ -97,7 +103,7 @@ def callers(
             done += ":" in what
 
         result = callers_bench.run(
-            chosen, rounds or (1 if quick else 6), 200 if quick else 500, step
+            chosen, rounds or (1 if quick else 6), 200 if quick else 500, calm, step
         )
     callers_bench.show(Console(), result)
     if json is not None:

@@ -49,6 +49,8 @@ OVER = 3
 OVERLOAD_S = 10.0
 CROWD_CONNECTIONS = 500
 """Of each: more requests than the API lets wait."""
+CALM = 0.4
+"""Cores that others may use while this measures, when it is asked to wait for that."""
 CONDITIONS = ("alone", "burner", "quota", "noisy")
 _FILES = {
     "channels.yaml": "main: {kind: devnull}\n",
@@ -92,15 +94,17 @@ class Overload:
 class Result:
     parts: Parts
     turns: list[Turn] = field(default_factory=list)
+    calm_s: float = 0.0
     overload: Overload | None = None
 
     def of(self, condition: str) -> list[Turn]:
         return [turn for turn in self.turns if turn.condition == condition]
 
     def ratio(self, condition: str, to: str = "alone") -> float:
-        """Median over the rounds of p99 in one condition to p99 in another of the same round."""
-        pairs = zip(self.of(condition), self.of(to), strict=True)
-        return median(one.p99 / other.p99 for one, other in pairs)
+        """p99 in one condition to p99 in another, medians of the rounds."""
+        return median(turn.p99 for turn in self.of(condition)) / median(
+            turn.p99 for turn in self.of(to)
+        )
 
     @property
     def refused_us(self) -> float:
@@ -130,12 +134,15 @@ class Stand:
         return float(sum(psutil.Process(pid).memory_info().rss for pid in self.product)) / 1e6
 
 
-def run(parts: Parts, rounds: int, count: int, step: Step) -> Result:
-    """`count` messages of the quiet caller each turn. Raises tests.servers.ServerError, RuntimeError (a load that failed)."""
+def run(parts: Parts, rounds: int, count: int, calm_s: float, step: Step) -> Result:
+    """`count` messages of the quiet caller each turn; before each, up to `calm_s` are waited for others to leave this machine alone.
+
+    Raises tests.servers.ServerError, RuntimeError (a load that failed).
+    """
     with tempfile.TemporaryDirectory(prefix="msgcenter-bench-") as name:
         step("starting", len(CONDITIONS) * rounds + 1)
         with _stand(parts, Path(name)) as stand:
-            return asyncio.run(_all(stand, parts, rounds, count, step))
+            return asyncio.run(_all(stand, Result(parts, calm_s=calm_s), rounds, count, step))
 
 
 @contextmanager
@@ -203,21 +210,22 @@ async def _keys(config: Path, env: Mapping[str, str], data: Path) -> dict[str, s
 # -- one noisy caller -----------------------------------------------------------------------------------------------
 
 
-async def _all(stand: Stand, parts: Parts, rounds: int, count: int, step: Step) -> Result:
+async def _all(stand: Stand, result: Result, rounds: int, count: int, step: Step) -> Result:
     total = len(CONDITIONS) * rounds + 1
     numbers = _Numbers()
-    result = Result(parts)
     await _quiet(stand, 200, numbers)
     burn = 0.3
     for number in range(rounds):
         for condition in ("alone", "quota", "noisy", "burner"):
             step(f"{condition}: round {number + 1} of {rounds}", total)
+            await _calm(result.calm_s)
             turn = await _turn(stand, condition, count, numbers, burn)
             result.turns.append(turn)
             if turn.noise is not None and condition == "noisy":
                 client = turn.noise.cpu / turn.noise.seconds
                 burn = max(0.05, turn.cpu - result.of("alone")[-1].cpu + client)
     step("overload: everybody", total)
+    await _calm(result.calm_s)
     result.overload = await _overload(stand, result, numbers)
     return result
 
@@ -261,6 +269,17 @@ async def _measured(stand: Stand, condition: str, count: int, numbers: _Numbers)
     return Turn(
         condition, quiet.p50, quiet.p99, (stand.cpu() - product) / took, max(0.0, others / took)
     )
+
+
+async def _calm(longest_s: float) -> None:
+    """Wait until others use less than CALM of this machine, `longest_s` at the most."""
+    deadline = time.monotonic() + longest_s
+    while time.monotonic() < deadline:
+        busy, ours, began = _busy(), _ours(), time.monotonic()
+        await asyncio.sleep(1.0)
+        others = _busy() - busy - (_ours() - ours)
+        if others / (time.monotonic() - began) < CALM:
+            return
 
 
 def _busy() -> float:

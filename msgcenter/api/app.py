@@ -46,7 +46,7 @@ from msgcenter.api.fair import FairQueue
 from msgcenter.api.health import Readiness
 from msgcenter.api.problems import Problem
 from msgcenter.api.quota import Quotas
-from msgcenter.api.refusals import Refusals
+from msgcenter.api.repeats import Repeats
 from msgcenter.api.stream import Streams
 from msgcenter.api.terms import TermsBook
 from msgcenter.api.waits import Waits
@@ -104,7 +104,7 @@ class Api:
         self.partitions = process.bus.partitions
         self.keyring = Keyring(deps.store, deps.pepper, deps.clock, deps.log)
         self.fair = FairQueue(deps.clock)
-        self.refusals = Refusals(deps.log)
+        self.repeats = Repeats(deps.log)
         self.book = TermsBook(deps.specs)
         self.acceptor = Acceptor(deps.clock, deps.ids)
         self.groups = GroupLookup(deps.store, deps.clock)

@@ -19,7 +19,8 @@ AT_ONCE = 8
 MOST = 1000
 """Requests that wait in one process; each holds no more of its body than the socket's buffer."""
 LONGEST_S = 2.0
-"""A line whose first has waited so long takes nobody more: a quick no is worth more than an answer after the client's patience."""
+"""Who has waited longer is refused instead of served, and a line whose first has takes nobody more: a quick no is worth more than an
+answer after the client's patience, and by refusing the line gets short again."""
 RETRY_S = 2.0
 FULL = "the backlog is full"
 
@@ -64,6 +65,8 @@ class FairQueue:
         line.append(waiting)
         self._count += 1
         await waiting.future
+        if self._clock.monotonic() - now > LONGEST_S:
+            raise refused_late(own, others, self._count)
 
     def _begin(self) -> None:
         if not self._begun:

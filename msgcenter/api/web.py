@@ -25,7 +25,7 @@ from msgcenter.api.auth import Identity
 from msgcenter.api.body import Body
 from msgcenter.api.problems import Fault, Language, Problem, language_of, refused
 from msgcenter.api.quota import headers_of
-from msgcenter.api.refusals import Kind
+from msgcenter.api.repeats import Kind
 from msgcenter.api.signed import HEADERS as SIGNATURE_HEADERS
 from msgcenter.api.signed import check
 from msgcenter.api.strict import Invalid, read_model
@@ -441,11 +441,11 @@ def frame(api: Api) -> Middleware:
         path, method = (route.path, route.method) if route else ("unmatched", "-")
         api.observe(metrics, path, method, response.status, took)
         status = response.status
-        told = took >= SLOW_S
-        if status >= 400:
+        line = log.debug
+        if status >= 400 or took >= SLOW_S:
             caller = call.caller if call is not None else ""
-            told = api.refusals.worth_a_line(Kind(caller, method, path, status, code)) or told
-        line = log.info if told else log.debug
+            if api.repeats.worth_a_line(Kind(caller, method, path, status, code)):
+                line = log.info
         ms = round(took * 1000, 1)
         line("request", route=path, method=method, status=status, ms=ms, code=code)
         return response

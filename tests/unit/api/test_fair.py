@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from msgcenter.api import fair, refusals
+from msgcenter.api import fair, repeats
 from msgcenter.api.fair import AT_ONCE, LONGEST_S, FairQueue
 from msgcenter.api.problems import Problem
-from msgcenter.api.refusals import FEW, Kind, Refusals
+from msgcenter.api.repeats import FEW, Kind, Repeats
 from msgcenter.clock import ManualClock
 from tests.unit.api.parts import Parts, message
 
@@ -144,9 +144,9 @@ class Log:
 
 
 async def test_refusals_that_repeat_are_summed_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(refusals, "WINDOW_S", 0.05)
+    monkeypatch.setattr(repeats, "WINDOW_S", 0.05)
     log = Log()
-    kept = Refusals(log)
+    kept = Repeats(log)
     one = Kind("noisy", "POST", "/v1/messages", 429, "quota_exceeded")
     other = Kind("quiet", "POST", "/v1/messages", 422, "validation_failed")
     assert [kept.worth_a_line(one) for _ in range(FEW + 3)] == [True] * FEW + [False] * 3
@@ -166,7 +166,7 @@ async def test_a_flood_of_refusals_leaves_few_lines_and_every_one_is_counted(par
     ]
     refused = [fields for fields in lines if fields["status"] == 429]
     assert len(refused) == FEW
-    counted = parts.metrics.api_requests_total.labels(
+    counted = parts.deps.metrics.api_requests_total.labels(
         route="/v1/messages", method="POST", status="429"
     )
     assert counted._value.get() > FEW

@@ -1,7 +1,8 @@
-"""Refusals in the log: the first few of one kind are lines of their own, the rest of the window is one line that counts them.
+"""Repeats in the log: of refusals, and of slow answers, the first few of one kind are lines of their own, the rest of the window is one
+line that counts them.
 
-A refusal costs less than half as much without its line, and whoever repeats what is refused decides how many there are. Nothing
-is lost: the metrics count each one.
+A refusal costs half as much without its line, and whoever repeats what is refused decides how many there are; in an overload every
+answer is slow. Nothing is lost: the metrics count each one.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ FEW = 5
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What refusals have in common. `caller` is empty while no key is known."""
+    """What repeats have in common. `caller` is empty while no key is known, `code` unless it is a problem."""
 
     caller: str
     method: str
@@ -26,7 +27,7 @@ class Kind:
     code: str
 
 
-class Refusals:
+class Repeats:
     """One per process; it knows no more kinds than there are callers, routes and codes."""
 
     def __init__(self, log: Any) -> None:
@@ -45,7 +46,7 @@ class Refusals:
         more = self._counts.pop(kind) - FEW
         if more > 0:
             self._log.info(
-                "refused again",
+                "request repeated",
                 caller=kind.caller,
                 method=kind.method,
                 route=kind.route,

@@ -110,7 +110,7 @@ async def test_a_full_queue_refuses_whoever_holds_more_than_a_share(
     assert line.queue.waiting == 0
 
 
-async def test_a_line_that_stands_still_takes_no_more() -> None:
+async def test_who_waited_too_long_is_refused_and_its_line_takes_no_more() -> None:
     line = Line()
     line.ask("noisy", AT_ONCE + 2)
     await asyncio.sleep(0)
@@ -120,7 +120,10 @@ async def test_a_line_that_stands_still_takes_no_more() -> None:
         await line.queue.turn("noisy")
     assert refused.value.retry_after
     line.ask("quiet", 1)  # its own line does not stand still
-    assert await line.all() == [None] * (AT_ONCE + 3)
+    found = await line.all()
+    assert [str(each) for each in found if each is not None] == ["overloaded"] * 2
+    assert line.began == ["noisy"] * AT_ONCE + ["quiet"]
+    assert line.queue.waiting == 0
 
 
 async def test_who_has_gone_takes_no_turn() -> None:

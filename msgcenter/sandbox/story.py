@@ -14,7 +14,9 @@ from rich.text import Text
 from msgcenter.wording import decision_words
 
 WIDTH = 150
-STOPS = frozenset({"wait", "hold", "merge", "refuse", "drop", "review", "rejected", "suppressed"})
+STOPS = frozenset(
+    {"wait", "hold", "merge", "merged", "refuse", "drop", "review", "rejected", "suppressed"}
+)
 """Verdicts that keep a message from leaving."""
 
 

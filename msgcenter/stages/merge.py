@@ -25,7 +25,7 @@ STAGE = "reserve"
 KEPT_S = 3 * 86_400.0
 """How much longer than its wait a message stays on the list: as long as State knows what became of it."""
 WAIT_TOGETHER = 100
-"""Members of one list; of more the oldest wait for room of their own."""
+"""Members of one list; of more the oldest are taken off, and go by when they were first held."""
 LOOK_MS, LAST_LOOK_MS = 2_000, 600_000
 """After so long at least, and at most, it is looked what became of the newest."""
 NAMED = 10
@@ -156,6 +156,8 @@ class Merging:
         for rule, name in self._mine.get(envelope.id, {}).items():
             members = self._lists[name]
             own = members.get(envelope.id)
+            if own is None and envelope.held_since and len(members) >= WAIT_TOGETHER:
+                own = Member(envelope.held_since, envelope.id, 0)  # a full list has no place for it
             if own is None:
                 continue
             newer = sorted(one for one in members.values() if one > own)
@@ -170,8 +172,7 @@ class Merging:
         return ""
 
     def _merged(self, item: Item, rule: str, into: Member) -> None:
-        for name in self._mine[item.envelope.id].values():
-            self._off(name, item.envelope.id)
+        # It stays on its lists until State knows the end of it: this very pass may come again.
         facts = (("message", into.message),)
         item.decide(
             Suppressed(MERGED, into.message),

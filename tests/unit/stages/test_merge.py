@@ -7,7 +7,7 @@ from itertools import pairwise, permutations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from msgcenter.pipeline import Item
@@ -257,6 +257,7 @@ async def test_a_list_does_not_grow_without_end() -> None:
     assert len(merged) == WAIT_TOGETHER + 29
 
 
+@settings(deadline=None, max_examples=60)
 @given(
     st.lists(st.tuples(st.integers(0, 3), st.integers(1, 2 * HOUR_MS)), min_size=1, max_size=12),
     st.sets(st.integers(0, 30)),

@@ -15,7 +15,7 @@ from tests.flow.deployment import Servers, deployed, eventually
 POLICY = """
 categories: {care: {quiet: []}}
 caps:
-  greetings: {scope: person, when: {categories: [care]}, windows: [{rolling: 20s, limit: 1}], on_cap: merge}
+  greetings: {scope: person, when: {categories: [care]}, windows: [{rolling: 30s, limit: 1}], on_cap: merge}
 """
 CUSTOMER = "13800000001"
 
@@ -84,10 +84,10 @@ async def test_several_greetings_become_one(tmp_path: Path) -> None:
 
             async def told() -> Any:
                 page = await get(http, "/v1/events?limit=500")
-                ends = [e for e in page["events"] if e["data"].get("code") == "merged"]
+                ends = [e for e in page["items"] if e["data"].get("code") == "merged"]
                 return ends if len(ends) >= 2 else None
 
-            assert {e["data"]["id"] for e in await eventually(told, 30)} == set(older)
+            assert {e["subject"] for e in await eventually(told, 30)} == set(older)
             async with http.get("/metrics") as answer:
                 counted = re.findall(
                     r'policy_decisions_total{action="merged",rule="greetings"} (\S+)',

@@ -9,7 +9,7 @@ from dataclasses import replace
 from itertools import product
 from typing import Any, TypeAlias
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from msgcenter.clock import ManualClock
@@ -193,7 +193,19 @@ CASES = st.lists(CAPS, max_size=3).flatmap(
 )
 
 
-@settings(deadline=None, max_examples=300)
+def cap(limit: int, scope: str = "person", **act: str) -> dict[str, Any]:
+    windows = [{"rolling": "1d", "limit": limit}]
+    return {"when": {"channels": ["fake"]}, "scope": scope, "windows": windows, **act}
+
+
+DROP, ELSEWHERE = {"on_cap": "drop"}, {"on_cap": "downgrade", "to": WAY_OUT}
+SENT = ("care", "fake", "crm", 60)
+
+
+@settings(deadline=None, max_examples=150)
+@example(([cap(0, **DROP)], cap(0, **ELSEWHERE)), [], 0.0, [], 0)
+@example(([cap(1, **DROP)], cap(3, **DROP)), [], 0.0, [SENT], 0)
+@example(([cap(1, **DROP)], cap(3, "person_channel", **DROP)), [], 0.0, [SENT], 0)
 @given(
     CASES,
     st.lists(QUIET, max_size=2),

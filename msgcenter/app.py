@@ -529,6 +529,8 @@ class App:
                 self.metrics,
             ),
             Flood(lambda: live.current.policy.flood, self.customers, state, clock, self.metrics),
+            self.customers.lookup,
+            clock,
         )
         self._start_lanes(INBOUND, stages, "inbound")
 

@@ -103,7 +103,7 @@ class Metrics:
         # Rules.
         self.policy_decisions_total = self._counter(
             "policy_decisions_total",
-            "What the rules decided about messages: send, wait, downgrade, review, refuse, drop, hold, merge.",
+            "What the rules decided about messages: send, wait, downgrade, review, refuse, drop, hold, merge, merged.",
             ("rule", "action"),
         )
 

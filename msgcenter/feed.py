@@ -80,7 +80,7 @@ class Feed:
             try:
                 pause = FIRST_S if await self.once() else min(pause * GROWTH, LAST_S)
             except (BusError, StoreError) as error:
-                self._log.warning("subscriptions_wait", error=str(error))
+                self._log.warning("subscriptions_wait", error=error)
                 pause = AWAY_S
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause):

@@ -59,7 +59,7 @@ async def tidy(
                 ):
                     await clock.sleep(PAUSE_S)
         except (BusError, StateError, StoreError) as error:
-            log.warning("not_tidied", error=str(error))
+            log.warning("not_tidied", error=error)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(EVERY_S):
                 await stop.wait()

@@ -138,11 +138,13 @@ async def run(
     *,
     pause: tuple[float, float] = (0.2, 1.0),
     seconds: float = 90.0,
+    body: Callable[[int], dict[str, Any]] = request,
+    rate: float | None = None,
 ) -> Counted:
-    """Post, kill, wait, count. Asserts what must hold: nothing lost, nothing twice that is not marked."""
+    """Post, kill, wait, count. Asserts what must hold: nothing lost, nothing twice that is not marked. `rate`: messages a second."""
     # spread over the kills, so that each of them meets messages at every hop
     lasting = len(kills) * (pause[0] + pause[1]) / 2 + 1
-    posting = asyncio.create_task(post_all(it, range(count), count / lasting))
+    posting = asyncio.create_task(post_all(it, range(count), rate or count / lasting, body))
     await killing(kills, rng, pause)
     accepted = await posting
     assert len(accepted) == len(set(accepted.values())) == count

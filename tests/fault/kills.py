@@ -138,16 +138,19 @@ async def run(
     *,
     pause: tuple[float, float] = (0.2, 1.0),
     seconds: float = 90.0,
-    body: Callable[[int], dict[str, Any]] = request,
-    rate: float | None = None,
 ) -> Counted:
-    """Post, kill, wait, count. Asserts what must hold: nothing lost, nothing twice that is not marked. `rate`: messages a second."""
+    """Post, kill, wait, count. Asserts what must hold: nothing lost, nothing twice that is not marked."""
     # spread over the kills, so that each of them meets messages at every hop
     lasting = len(kills) * (pause[0] + pause[1]) / 2 + 1
-    posting = asyncio.create_task(post_all(it, range(count), rate or count / lasting, body))
+    posting = asyncio.create_task(post_all(it, range(count), count / lasting))
     await killing(kills, rng, pause)
     accepted = await posting
     assert len(accepted) == len(set(accepted.values())) == count
+    return await counted(it, accepted, seconds)
+
+
+async def counted(it: Deployment, accepted: dict[str, int], seconds: float) -> Counted:
+    """Wait for the last word on each, and count. Asserts what must hold: nothing lost, nothing twice that is not marked."""
     views = await final_statuses(it, list(accepted), seconds)
     arrived = Counter(submit[0] for submit in it.smsc.submits)
     twice = {recipient: n for recipient, n in arrived.items() if n > 1}
@@ -164,4 +167,4 @@ async def run(
         if arrived[recipient] == 0:
             assert view["status"] == "unknown", f"{recipient} never arrived: {view}"
         assert view["status"] in ("delivered", "unknown"), view
-    return Counted(count, len(arrived), len(twice), marked, statuses["unknown"], statuses)
+    return Counted(len(accepted), len(arrived), len(twice), marked, statuses["unknown"], statuses)

@@ -7,18 +7,19 @@ Where `NEXT_TELLS` names a file, one letter is appended for each envelope it rea
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
 from alembic.config import Config
-from sqlalchemy import Column, Text
+from sqlalchemy import bindparam, text
 
-from msgcenter.store import migrate
-from msgcenter.store.tables import due, message
+from msgcenter.store import ContentPolicy, migrate
+from msgcenter.store.messages import Messages
 from protocols import wire
-from protocols.envelope import Envelope
+from protocols.envelope import Envelope, Record
+from protocols.outcome import Outcome, Routed
 
 REVISION = "0999"
 NOVELTY = "whim"
@@ -36,6 +37,19 @@ def upgrade() -> None:
         op.add_column(table, sa.Column("{NOVELTY}", sa.Text(), nullable=False, server_default="none"))
     op.create_table("{NOVELTY}", sa.Column("id", sa.Text(), primary_key=True))
 '''
+
+
+def _outcomes() -> None:
+    """As `_longer`; the one field that this release leaves out when it is empty is written then."""
+    written = wire._outcome_to
+
+    def write(outcome: Outcome) -> list[Any]:
+        out = written(outcome)
+        if type(outcome) is Routed and outcome.amended is None:
+            out.append(None)
+        return [*out, NOVELTY, [[NOVELTY]]]
+
+    wire._outcome_to = write
 
 
 def _longer(name: str) -> None:
@@ -60,8 +74,25 @@ def _envelopes(tells: Path | None) -> None:
     wire._envelope_to, wire._envelope = write, look
 
 
+def _rows() -> None:
+    """Messages are written with the new column."""
+    written = Messages.write_records
+
+    async def write(self: Messages, records: Sequence[Record], policy: ContentPolicy) -> None:
+        await written(self, records, policy)
+        ids = sorted({one.subject or one.envelope.id for one in records})
+        change = text(f"UPDATE message SET {NOVELTY} = '{NOVELTY}' WHERE id IN :ids")
+        await self._write(
+            lambda connection: connection.execute(
+                change.bindparams(bindparam("ids", ids, expanding=True))
+            )
+        )
+
+    Messages.write_records = write  # type: ignore[method-assign]
+
+
 def _ahead(folder: Path) -> None:
-    """A migration more than there is, and the tables as it makes them."""
+    """A migration more than there is."""
     (folder / "v0999_next.py").write_text(_MIGRATION)
     plain = migrate._config
 
@@ -73,18 +104,18 @@ def _ahead(folder: Path) -> None:
         return out
 
     migrate._config = config
-    for table in (due, message):
-        table.append_column(Column(NOVELTY, Text, nullable=False, default=NOVELTY))
 
 
 def main() -> None:
     folder = Path(os.environ["NEXT_MIGRATIONS"])
     folder.mkdir(exist_ok=True)
     _ahead(folder)
+    _rows()
     told = os.environ.get("NEXT_TELLS")
     _envelopes(Path(told) if told else None)
-    for name in ("_record_to", "_decision_to", "_payload_to", "_outcome_to"):
+    for name in ("_record_to", "_decision_to", "_payload_to"):
         _longer(name)
+    _outcomes()
     from msgcenter.cli import main as command
 
     command()

@@ -49,12 +49,12 @@ def replaced(it: Deployment, roles: str, by: Release) -> Callable[[], Awaitable[
 
 
 async def load(it: Deployment, over: asyncio.Event) -> dict[str, int]:
-    """10 messages a second for as long as it takes, each posted until it is accepted: message id -> number."""
+    """5 messages a second for as long as it takes, each posted until it is accepted: message id -> number."""
     accepted: dict[str, int] = {}
     for start in range(0, 10_000, 20):
         if over.is_set():
             return accepted
-        accepted |= await kills.post_all(it, range(start, start + 20), 10, request)
+        accepted |= await kills.post_all(it, range(start, start + 20), 5, request)
     raise AssertionError("the steps took too long")
 
 
@@ -66,7 +66,7 @@ async def working(it: Deployment) -> None:
         except aiohttp.ClientError:
             return False
 
-    await eventually(is_ready, 90)
+    await eventually(is_ready, 150)
     there = len(it.smsc.submits)
     await eventually(lambda: len(it.smsc.submits) >= there + 20, 90)
 
@@ -81,7 +81,7 @@ async def rows(it: Deployment, query: str) -> list[Any]:
         await store.close()
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 async def test_a_rolling_upgrade_and_back_loses_and_doubles_nothing(
     tmp_path: Path, rabbit_url: str, redis_url: str, postgres_url: str, prefix: str
 ) -> None:
@@ -114,8 +114,8 @@ async def test_a_rolling_upgrade_and_back_loses_and_doubles_nothing(
         finally:
             over.set()
             accepted = await loading
-        assert len(accepted) == len(set(accepted.values())) >= 150
-        counted = await kills.counted(it, accepted, 120)
+        assert len(accepted) == len(set(accepted.values())) >= 80
+        counted = await kills.counted(it, accepted, 240)
         assert counted.arrived + counted.unknown >= len(accepted)
         async with it.session() as http, http.get("/v1/dead-letters") as answer:
             assert (await answer.json())["items"] == []
@@ -126,4 +126,4 @@ async def test_a_rolling_upgrade_and_back_loses_and_doubles_nothing(
             written = await rows(it, f"SELECT DISTINCT {NOVELTY} FROM message")
             assert {one[0] for one in written} == {"none", NOVELTY}
             read = Counter(tells.read_text())
-            assert min(read["n"], read["o"]) > 40, read
+            assert min(read["n"], read["o"]) > 20, read

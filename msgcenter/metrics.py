@@ -226,6 +226,16 @@ class Metrics:
             "spooled_total", "Inbound events that the spool had to take in."
         )
 
+        self.tidied_total = self._counter(
+            "tidied_total",
+            "Rows of the Store deleted after their retention: events, messages, sightings, seals, reviews, links.",
+            ("kind",),
+        )
+        self.events_missed_total = self._counter(
+            "events_missed_total",
+            "Events that a subscription stood too long behind for: deleted before they were handed over.",
+        )
+
         # Calls of far ends.
         self.hooks_total = self._counter(
             "hooks_total",

@@ -81,7 +81,11 @@ $(VENV)/dev: requirements-dev.lock
 $(VENV)/run $(VENV)/dev: pyproject.toml | $(VENV)/place
 	@began=$$SECONDS
 	echo "• installing $$(grep -c == $(LOCKED)) locked packages into $(VENV)"
-	$(PIP) --require-hashes --requirement $(LOCKED)
+	# What is published as source only is built by the setuptools of the lock, which therefore comes first.
+	if grep -q ^setuptools== $(LOCKED); then
+		sed -n '/^setuptools==/,/[^\\]$$/p' $(LOCKED) | $(PIP) --require-hashes --requirement /dev/stdin
+	fi
+	$(PIP) --no-build-isolation --require-hashes --requirement $(LOCKED)
 	$(PIP) --no-build-isolation --editable .
 	$(PY) -m compileall -qq -j 0 $(VENV)/lib || true # some packages ship templates that are not Python
 	touch $(VENV)/run $@

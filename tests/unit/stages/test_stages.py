@@ -19,6 +19,7 @@ from msgcenter.stages.correlate import GUESS_FROM, WAITS_S, Correlate, Dispatch
 from msgcenter.stages.deliver import Resolve, gates
 from msgcenter.stages.expire import Expire
 from msgcenter.stages.identify import Identify
+from msgcenter.stages.lost import STATE_LOST, Lost
 from msgcenter.stages.render import Render
 from msgcenter.stages.replay import Replay
 from msgcenter.stages.route import Route, Target
@@ -39,7 +40,7 @@ from protocols.outcome import (
     Suppressed,
     Unknown,
 )
-from protocols.payload import DeliveryReport, Notice, Pull
+from protocols.payload import Advance, DeliveryReport, Notice, Pull
 from tests.unit.rig import LOG, SPEC, T0, Scripted, lookup, message, no_facts
 
 
@@ -54,6 +55,22 @@ async def test_expire(expires: int, expired: bool) -> None:
         assert isinstance(one.outcome, Suppressed)
         assert one.outcome.rule == "expired"
         assert dict(one.decisions[0].facts) == {"expires_at": str(expires), "now": str(T0)}
+
+
+@pytest.mark.parametrize(
+    ("accepted", "again", "unknown"),
+    [(T0 - 1, True, True), (T0, True, False), (T0 - 1, False, False)],
+)
+async def test_lost(accepted: int, again: bool, unknown: bool) -> None:
+    state = MemoryState(ManualClock(T0))
+    await state.policy_epoch()
+    one = Item(message(created_at=accepted))
+    news = Item(message(created_at=accepted, payload=Advance("msg_1", "begin")))
+    one.again = news.again = again
+    await Lost(state)([one, news])
+    assert isinstance(one.outcome, Unknown) == unknown
+    assert [decision.rule for decision in one.decisions] == [STATE_LOST] * unknown
+    assert news.outcome is None, "news of a plan may be told twice"
 
 
 @pytest.mark.parametrize(("at", "held"), [(0, False), (T0, False), (T0 + 1, True)])

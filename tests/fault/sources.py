@@ -49,7 +49,12 @@ async def run(it: Core, count: int, doomed: int, *, rate: float, seconds: float)
             message = await it.send(talk, content, category)
         (lost_answers if category == "transactional" else ids).append(message)
 
-    acts = ["lost"] + ["in"] * (count - 1) + ["typed"] * (count - count // 2) + ["api"] * (count // 2 - doomed)
+    acts = (
+        ["lost"]
+        + ["in"] * (count - 1)
+        + ["typed"] * (count - count // 2)
+        + ["api"] * (count // 2 - doomed)
+    )
     acts += ["doomed"] * doomed
     world.rng.shuffle(acts)
     posting: list[asyncio.Task[None]] = []

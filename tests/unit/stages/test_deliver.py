@@ -213,7 +213,9 @@ async def test_a_claim_outlives_the_send_it_stands_for() -> None:
     assert claimed == [pytest.approx(3.0 + SKEW_S)]
 
 
-async def test_an_account_that_fails_while_others_wait_their_turn_costs_the_far_end_one_slice() -> None:
+async def test_an_account_that_fails_while_others_wait_their_turn_costs_the_far_end_one_slice() -> (
+    None
+):
     rig = Rig()
     rig.adapter.script = lambda _: Retry("account", "login lost", 30.0, "login_lost")
     batch = items(30, account="a1")

@@ -71,7 +71,11 @@ async def test_expire(expires: int, expired: bool) -> None:
 
 
 NOTICE = Text("本群将于 18:00 解散")
-MAKE, CHANGE, END = CreateGroup("grp_1", "g", "", ("li",)), UpdateGroup("grp_1", "n"), DissolveGroup("grp_1")
+MAKE, CHANGE, END = (
+    CreateGroup("grp_1", "g", "", ("li",)),
+    UpdateGroup("grp_1", "n"),
+    DissolveGroup("grp_1"),
+)
 
 
 @pytest.mark.parametrize(

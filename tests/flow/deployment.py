@@ -22,6 +22,7 @@ from msgcenter.clock import SystemClock
 from msgcenter.simulator import Journal
 from msgcenter.store import ApiKey, migrate
 from msgcenter.store.store import Store
+from tests.migrated import place
 from tests.servers import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -223,6 +224,8 @@ async def deployed(
     (config / "callers.yaml").write_text(callers)
     (config / "accounts.yaml").write_text(accounts)
     keyid, key, digest = make_key("test", pepper.read_bytes())
+    if servers.embedded:
+        place(data / "store.db")
     store = Store(servers.store_url(data), SystemClock())
     await store.open()
     revision = (release or THIS).revision

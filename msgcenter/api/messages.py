@@ -71,7 +71,6 @@ WRITE_PROBLEMS = (
 async def send(call: Call) -> web.Response:
     """Accept one message."""
     api, terms = call.api, call.terms
-    call.refuse_if_dry()
     wait = 0.0
     if call.request.query_string:
         call.query("wait")
@@ -136,7 +135,6 @@ async def envelope_of(
 
 async def send_batch(call: Call) -> web.Response:
     """Accept up to 1,000 messages; each item has its own result."""
-    call.refuse_if_dry()
     call.query()
     raw = await call.body()
     items = _items(raw)
@@ -436,6 +434,7 @@ ROUTES = (
         body=MessageRequest,
         params=(WAIT,),
         writes=True,
+        spends=True,
         problems=WRITE_PROBLEMS,
     ),
     Route(
@@ -448,6 +447,7 @@ ROUTES = (
         scope="send",
         body=BatchRequest,
         writes=True,
+        spends=True,
         problems=WRITE_PROBLEMS,
     ),
     Route(

@@ -28,6 +28,7 @@ _FILE = {"type": "string", "format": "binary"}
 _KEYED = (
     *("key_missing", "key_invalid", "signature_invalid", "signature_replayed"),
     *("caller_disabled", "scope_missing", "store_unavailable"),
+    *("caller_overloaded", "overloaded"),
 )
 _BODIED = (
     *("validation_failed", "json_invalid", "json_duplicate_key", "json_too_deep"),

@@ -236,7 +236,7 @@ CODES: dict[str, CodeText] = {
     ),
     "overloaded": CodeText(
         503, "Overloaded", "系统繁忙",
-        "too many messages wait to be accepted: {why}", "等待受理的消息过多：{why}",
+        "nothing more can be accepted at present: {why}", "暂时无法受理：{why}",
         "try again after Retry-After seconds", "请在 Retry-After 秒后重试",
     ),
     "quota_exceeded": CodeText(
@@ -568,6 +568,7 @@ PHRASES: dict[str, str] = {
     "review": "待审内容",
     "problem": "问题",
     "shutting down": "正在停止",
+    "the backlog is full": "积压已满",
     "the bus takes nothing at present": "总线暂时无法接收",
     "a part did not answer in time": "某个部件未及时应答",
     "too many streams are open": "打开的事件流过多",

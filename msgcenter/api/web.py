@@ -25,6 +25,7 @@ from msgcenter.api.auth import Identity
 from msgcenter.api.body import Body
 from msgcenter.api.problems import Fault, Language, Problem, language_of, refused
 from msgcenter.api.quota import headers_of
+from msgcenter.api.repeats import Kind
 from msgcenter.api.signed import HEADERS as SIGNATURE_HEADERS
 from msgcenter.api.signed import check
 from msgcenter.api.strict import Invalid, read_model
@@ -98,6 +99,8 @@ class Route:
     media: str = "application/json"
     upload: tuple[str, ...] = ()
     """Content types of a body that is a file rather than a model."""
+    spends: bool = False
+    """It sends: its messages count in the caller's quota, so without any left it is refused before the rest is looked at."""
 
     @property
     def pattern(self) -> str:
@@ -380,6 +383,9 @@ def endpoint(api: Api, route: Route) -> Handler:
             call.identity = identity
             call.terms = api.book.terms(api.deps.live.current, identity.caller)
             structlog.contextvars.bind_contextvars(caller=identity.caller)
+            await api.fair.turn(identity.caller)
+            if route.spends:
+                call.refuse_if_dry()
             if call.terms.caller.signing is not None:
                 await _signed(call, call.terms.caller.signing)
             if scope and not any(call.has(one) for one in (scope, *_ALSO.get(scope, ()))):
@@ -436,9 +442,14 @@ def frame(api: Api) -> Middleware:
         route: Route | None = request.get(ROUTE)
         path, method = (route.path, route.method) if route else ("unmatched", "-")
         api.observe(metrics, path, method, response.status, took)
-        line = log.info if response.status >= 400 or took >= SLOW_S else log.debug
+        status = response.status
+        line = log.debug
+        if status >= 400 or took >= SLOW_S:
+            caller = call.caller if call is not None else ""
+            if api.repeats.worth_a_line(Kind(caller, method, path, status, code)):
+                line = log.info
         ms = round(took * 1000, 1)
-        line("request", route=path, method=method, status=response.status, ms=ms, code=code)
+        line("request", route=path, method=method, status=status, ms=ms, code=code)
         return response
 
     return around

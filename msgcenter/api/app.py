@@ -105,7 +105,7 @@ class Api:
         self.keyring = Keyring(deps.store, deps.pepper, deps.clock, deps.log)
         self.fair = FairQueue(deps.clock)
         self.repeats = Repeats(deps.log)
-        self.book = TermsBook(deps.specs)
+        self.book = TermsBook(deps.specs, deps.ways)
         self.acceptor = Acceptor(deps.clock, deps.ids)
         self.groups = GroupLookup(deps.store, deps.clock)
         self.pauses = Pauses(deps.state, deps.store, deps.clock)
@@ -137,21 +137,10 @@ class Api:
         if status != "sent":
             return is_final(status, receipts=True)
         meta = Meta.unpack(snapshot.meta)
-        receipts = any(self._has_receipts(kind, meta.account) for kind in meta.channels)
+        receipts = any(
+            spec.receipts for kind in meta.channels for spec in self.deps.ways(kind, meta.account)
+        )
         return is_final(status, receipts=receipts)
-
-    def _has_receipts(self, kind: str, account: str) -> bool:
-        """Whether a message of this kind may hear more: by its account's channel, else by any that it may have left by."""
-        config = self.deps.live.current
-        own = config.accounts.get(account)
-        if own is not None and own.kind == kind:
-            names = [own.channel]
-        else:
-            names = [n for n, one in config.channels.items() if one.kind == kind and one.enabled]
-        specs = [spec for name in names if (spec := self.deps.spec_of(name)) is not None]
-        if not specs and kind in self.deps.specs:
-            specs = [self.deps.specs[kind]]  # of a channel that is gone
-        return any(spec.receipts for spec in specs)
 
     def refuse_under_pressure(self, caller: str, more: int) -> None:
         """Raises Problem `overloaded` past the soft mark, while leaving, or when `more` would not

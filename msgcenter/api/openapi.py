@@ -19,7 +19,7 @@ from msgcenter.api.texts import CODES
 from msgcenter.api.views import (
     ProblemView,
 )
-from msgcenter.api.web import Call, Route
+from msgcenter.api.web import KEY_PATTERN, Call, Route
 
 _PARAMETER = re.compile(r"\{(\w+)\}")
 _REF = "#/components/schemas/{model}"
@@ -112,7 +112,12 @@ def _operation(route: Route) -> dict[str, Any]:
                 "in": "header",
                 "required": False,
                 "description": "same key, same body: the first answer again (7 days)",
-                "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+                "schema": {
+                    "type": "string",
+                    "minLength": 1,
+                    "maxLength": 255,
+                    "pattern": KEY_PATTERN,
+                },
             }
         )
     if parameters:

@@ -280,6 +280,12 @@ CODES: dict[str, CodeText] = {
         416, "No such range", "范围无效",
         "the file has {size} octets", "文件共 {size} 字节", "ask for a range within it", "请求范围须在文件之内",
     ),
+    "cursor_expired": CodeText(
+        410, "Events no longer kept", "事件已不再保留",
+        "{missed} events behind this cursor are no longer kept", "该游标之后有 {missed} 个事件已不再保留",
+        "start again with from=earliest; GET /v1/messages tells what became of messages meanwhile",
+        "请用 from=earliest 重新开始；期间消息的结果可查 GET /v1/messages",
+    ),
     "link_invalid": CodeText(
         403, "Not a link of ours", "链接无效",
         "the signature of this link does not fit", "链接签名不符", "ask for a new link", "请重新获取链接",

@@ -48,7 +48,10 @@ SLOW_S = 1.0
 BODY_S = 15.0
 """How long a body may take that is not a file."""
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}", re.ASCII)
-_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+KEY_PATTERN = r'^([!#-~][!-~]*|"[!#-~][!-~]*|""[!-~]+|")$'
+"""An Idempotency-Key: visible ASCII, bare or as a quoted string, which is not an empty one."""
+_KEY = re.compile(KEY_PATTERN)
+MOST_KEY = 255
 #: Scopes that include another.
 _ALSO = {"read": ("read:all", "admin"), "read:customers": ("customers",)}
 _PARAMETER = re.compile(r"\{(\w+)\}")
@@ -264,11 +267,10 @@ class Call:
         if text is None:
             return ""
         text = text.strip()
-        if len(text) >= 2 and text[0] == text[-1] == '"':
-            text = text[1:-1]
-        if not _KEY.fullmatch(text):
+        if len(text) > MOST_KEY or not _KEY.fullmatch(text):
             raise Problem("idempotency_key_invalid")
-        return text
+        quoted = len(text) >= 2 and text[0] == text[-1] == '"'
+        return text[1:-1] if quoted else text
 
     def begin(self, key: str, canonical: bytes, new_id: str) -> Begin:
         """One try of a request with a key. The key belongs to caller and route."""

@@ -328,6 +328,35 @@ async def test_unreachable_returns_the_reservation_to_open(rig: Rig) -> None:
         await state.release([key, key], [held.ticket])
 
 
+async def test_an_attempt_that_was_overtaken_is_not_let_go(state: State) -> None:
+    cap = take("p", rolling(1))
+    one = ask(message("p"), cap)
+    late = await reserve(state, one)
+    again = replace(one, attempt=1)
+    held = await reserve(state, again)
+    assert held.ok, "the same step, so the same unit"
+    assert await leave(state, one, late.ticket) == "unreserved"
+    assert await leave(state, again, held.ticket) == "go"
+    assert await used(state, cap) == [(1, 0)]
+
+
+@pytest.mark.parametrize("rig", ["memory", "sqlite", "redis"], indirect=True)
+async def test_what_a_later_step_relies_on_stays_open_as_long_as_that_step(rig: Rig) -> None:
+    state = rig.state
+    coupon = take("p\x1fcoupon", rolling(1), series="once", per="message")
+    first = ask(message("p"), coupon, open_s=2.0)
+    assert (await reserve(state, first)).ok
+    await rig.later(1.5)
+    second = replace(first, step=1)
+    held = await reserve(state, second)
+    assert held.ok, "paid by the first step for all"
+    await rig.later(1.5)
+    assert await used(state, coupon) == [(1, 1)], "the first would be over by now"
+    assert not (await reserve(state, ask(message("p"), coupon))).ok
+    assert await leave(state, second, held.ticket) == "go"
+    assert await used(state, coupon) == [(1, 0)]
+
+
 async def test_a_short_retry_keeps_the_reservation_for_the_next_attempt(state: State) -> None:
     takes = (
         take("p", rolling(1)),

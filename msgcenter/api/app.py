@@ -147,8 +147,12 @@ class Api:
         fit the backlog; `caller_overloaded` when they would not fit the caller's share of it."""
         if self.deps.draining():
             raise Problem("overloaded", retry_after=PRESSURE_RETRY_S, why="shutting down")
-        if reason := self.deps.pressure():
-            raise Problem("overloaded", retry_after=PRESSURE_RETRY_S, why=reason)
+        if (
+            self.deps.pressure()
+        ):  # /readyz says what it is; it may name what is no business of callers
+            raise Problem(
+                "overloaded", retry_after=PRESSURE_RETRY_S, why="the bus takes nothing at present"
+            )
         self.bundler.refuse_if_full(caller, more)
 
     def observe(self, metrics: Metrics, route: str, method: str, status: int, took: float) -> None:

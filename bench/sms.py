@@ -48,12 +48,12 @@ from protocols.address import Address
 from protocols.cmpp import pdu as p
 from protocols.cmpp.decode import decode
 from protocols.cmpp.encode import encode
-from protocols.cmpp.form import Filled, Form
 from protocols.cmpp.link import Link
 from protocols.cmpp.terms import LinkOptions, Role
 from protocols.envelope import Envelope
 from protocols.payload import Text
 from protocols.sms.events import LoggedIn, Response
+from protocols.sms.form import Filled
 
 FULL, QUICK = 40_000, 10_000
 WINDOWS = (1, 16, 64)
@@ -238,8 +238,8 @@ class Codec(Bare):
             self._sequence += 1
             message = self._waiting[self._sequence] = self._todo.popleft()
             number, text = message
-            filled = _filled(number, text)
-            out.append(FORM.write(filled, True, self._sequence))
+            head, middle, tail, _ = _filled(text)
+            out += (head, self._sequence.to_bytes(4, "big"), middle, number.encode(), tail)
         if out:
             self._transport.write(b"".join(out))
 
@@ -275,20 +275,22 @@ class Linked(Bare):
 
     def _write(self) -> None:
         link, todo, now = self._link, self._todo, time.monotonic()
+        out: list[tuple[Filled, str, object]] = []
         for _ in range(min(link.window_free, len(todo))):
             message = todo.popleft()
             number, text = message
-            link.request(_filled(number, text), now, message)
+            out.append((_filled(text), number, message))
+        link.submit(out, now)
         self._transport.write(link.data_to_send())
 
 
-FORM = Form(
-    p.Submit(("",), b"", "", ACCOUNT, fee_user_type=2, fee_type="01", fee_code="000000")
-)  # fmt: skip
+FORM = Link(Role.CLIENT, LinkOptions()).form(
+    p.Submit(("",), b"", SRC, ACCOUNT, fee_user_type=2, fee_type="01", fee_code="000000"), 11
+)
 
 
-def _filled(number: str, text: str) -> Filled:
-    return Filled(FORM, number, text.encode("utf-16-be"), SRC, 8, 0, 1, 1)
+def _filled(text: str) -> Filled:
+    return FORM.fill(text.encode("utf-16-be"))
 
 
 async def by_hand(side: str, job: Job) -> tuple[float, float]:
@@ -298,8 +300,9 @@ async def by_hand(side: str, job: Job) -> tuple[float, float]:
     protocol: Bare
     if side == "bare":
         pdus = deque(
-            FORM.write(_filled(number, text), True, sequence)
+            b"".join((head, sequence.to_bytes(4, "big"), middle, number.encode(), tail))
             for sequence, (number, text) in enumerate(todo, 1)
+            for head, middle, tail, _ in [_filled(text)]
         )
         protocol = Bare(pdus, job.window)
     elif side == "codec":

@@ -52,7 +52,7 @@ from protocols.cmpp.link import Link
 from protocols.cmpp.terms import LinkOptions, Role
 from protocols.envelope import Envelope
 from protocols.payload import Text
-from protocols.sms.events import LoggedIn, Response
+from protocols.sms.events import Accepted, LoggedIn
 from protocols.sms.form import Filled
 
 FULL, QUICK = 40_000, 10_000
@@ -262,9 +262,8 @@ class Linked(Bare):
 
     def data_received(self, data: bytes) -> None:
         for event in self._link.receive_data(data, time.monotonic()):
-            if isinstance(event, Response):
-                assert isinstance(event.pdu, p.SubmitResp)
-                self.ids.append(f"{event.pdu.msg_id:016x}")
+            if isinstance(event, Accepted):
+                self.ids.append(event.remote_id)
                 self._left -= 1
             elif isinstance(event, LoggedIn):
                 self.up.set_result(None)

@@ -158,28 +158,10 @@ class Sms(Adapter):
         supplier.fitted[key] = found
         return found
 
-    def _outgoing(
-        self, index: int, item: Dispatch, connection: Connection, supplier: Supplier, batch: Batch
-    ) -> Outgoing:
-        """Raises Malformed for what cannot be a message of this supplier."""
-        envelope = item.envelope
-        number = to_carrier(envelope.to, supplier.country_prefix, supplier.dialect.abroad)
-        payload = envelope.payload
-        if type(payload) is not Text:
-            raise Malformed(f"a short message holds text, not {type(payload).__name__}")
-        key = payload.text, envelope.category, item.sender, len(number)
-        ready = connection.ready.get(key)
-        if ready is None:
-            ready = self._ready(item, number, connection, supplier)
-            if len(ready.submits) == 1:  # the parts of a long one bear a reference of their own
-                if len(connection.ready) >= MAX_FITTED:
-                    connection.ready.clear()
-                connection.ready[key] = ready
-        return Outgoing(index, number, ready, batch)
-
     def _ready(
         self, item: Dispatch, number: str, connection: Connection, supplier: Supplier
     ) -> Ready:
+        """The text as it goes to this number. Raises Malformed."""
         fitted, dialect = self._fit(item.envelope, supplier), supplier.dialect
         coding = fitted.coding
         if fitted.parts == 1:
@@ -199,7 +181,12 @@ class Sms(Adapter):
         detail = fitted.cost
         if len(self.suppliers) > 1:
             detail += f", by {supplier.name}"
-        return Ready(submits, detail)
+        ready = Ready(submits, detail)
+        if fitted.parts == 1:  # the parts of a long one bear a reference of their own
+            if len(connection.ready) >= MAX_FITTED:
+                connection.ready.clear()
+            connection.ready[_key(item, number)] = ready
+        return ready
 
     def _reference(self, number: str, token: str) -> int:
         references = self._references
@@ -269,31 +256,66 @@ class Sms(Adapter):
             connection = supplier.pick()
             if connection is not None:
                 picked[key] = connection
-        several = len(self.suppliers) > 1
-        only = next(iter(self.suppliers))
+        if len(self.suppliers) == 1:
+            routes = dict.fromkeys(self.suppliers, todo)
+        else:
+            routes = self._routes(batch, todo, carriers, dict(health))
         placed: dict[Connection, list[Outgoing]] = {}
         left: list[int] = []
         together = Batch()
-        for index in todo:
-            item = batch[index]
-            name: str | None = only
-            if several:
-                dice = zlib.crc32(item.envelope.to.value.encode()) / 2**32
-                name = choose(self._options, carriers.get(index, ""), health, dice)
-            if name is None or health[name] is Health.DOWN:
-                left.append(index)
+        for name, indexes in routes.items():
+            if health.get(name, Health.DOWN) is Health.DOWN:
+                left += indexes
                 continue
             supplier, connection = self.suppliers[name], picked[name]
+            messages = self._outgoing(batch, indexes, connection, supplier, outcomes, together)
+            if messages:
+                placed[connection] = messages
+                if health[name] is Health.PROBE:
+                    supplier.breaker.chosen(self.port.clock.monotonic())
+        return placed, left
+
+    def _routes(
+        self,
+        batch: Sequence[Dispatch],
+        todo: Sequence[int],
+        carriers: Mapping[int, str],
+        health: dict[str, Health],
+    ) -> dict[str, list[int]]:
+        """Indexes by the name of the supplier that shall carry them; "" = nobody can."""
+        routes: dict[str, list[int]] = {}
+        for index in todo:
+            dice = zlib.crc32(batch[index].envelope.to.value.encode()) / 2**32
+            name = choose(self._options, carriers.get(index, ""), health, dice) or ""
+            if name and health[name] is Health.PROBE:  # one message may try
+                health[name] = Health.OPEN
+            routes.setdefault(name, []).append(index)
+        return routes
+
+    def _outgoing(
+        self,
+        batch: Sequence[Dispatch],
+        indexes: Sequence[int],
+        connection: Connection,
+        supplier: Supplier,
+        outcomes: list[Outcome | None],
+        together: Batch,
+    ) -> list[Outgoing]:
+        """The messages as this supplier takes them; what cannot be one gets its outcome."""
+        ready_as, prefix, abroad = connection.ready.get, supplier.country_prefix, supplier.abroad
+        out: list[Outgoing] = []
+        for index in indexes:
+            item = batch[index]
             try:
-                message = self._outgoing(index, item, connection, supplier, together)
+                number = to_carrier(item.envelope.to, prefix, abroad)
+                ready = ready_as(_key(item, number))
+                if ready is None:
+                    ready = self._ready(item, number, connection, supplier)
             except Malformed as error:
                 outcomes[index] = Rejected("message", str(error), "malformed")
                 continue
-            if health[name] is Health.PROBE:
-                supplier.breaker.chosen(self.port.clock.monotonic())
-                health[name] = Health.OPEN
-            placed.setdefault(connection, []).append(message)
-        return placed, left
+            out.append(Outgoing(index, number, ready, together))
+        return out
 
     async def _written(
         self, placed: Mapping[Connection, Sequence[Outgoing]], until: float
@@ -479,6 +501,15 @@ class Sms(Adapter):
 def _give_back(messages: Sequence[Outgoing], why: str) -> None:
     for message in messages:
         message.give_back(why)
+
+
+def _key(item: Dispatch, number: str) -> object:
+    """What decides how a text is written, on one connection."""
+    envelope = item.envelope
+    payload = envelope.payload
+    if type(payload) is not Text:
+        return None
+    return payload.text, envelope.category, item.sender, len(number)
 
 
 def _chinese(address: Address) -> str:

@@ -88,6 +88,7 @@ class Connection(asyncio.Protocol):
         self._pause_until = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._handlers: dict[type, Callable[[Any], None]] = {
+            e.Accepted: self._accepted,
             e.Response: self._response,
             e.Request: self._request,
             e.Unanswered: self._unanswered,
@@ -276,19 +277,25 @@ class Connection(asyncio.Protocol):
             message.queued = True
             self._queue.appendleft(message)
 
-    def _response(self, event: e.Response) -> None:
-        sequence, pdu, tag = event
+    def _accepted(self, event: e.Accepted) -> None:
+        _, remote_id, tag = event
         message: Outgoing
         part: int
         message, part = tag  # type: ignore[misc]  # what `_fill` passed
         self._suspect = False
-        owner = self.owner
-        answer = owner.dialect.answer(sequence, pdu)
+        self.owner.breaker.answered()
+        if not message.taken(part, remote_id):
+            self._settle(message)
+
+    def _response(self, event: e.Response) -> None:
+        sequence, pdu, tag = event
+        answer = self.owner.dialect.answer(sequence, pdu)
         if type(answer) is str:
-            owner.breaker.answered()
-            if message.taken(part, answer):
-                return
-        elif type(answer) is int:
+            self._accepted(e.Accepted(sequence, answer, tag))
+            return
+        message, part = cast("tuple[Outgoing, int]", tag)
+        self._suspect = False
+        if type(answer) is int:
             self._refused(message, part, answer)
         else:  # an answer of another kind to a submit: nobody can tell what became of it
             message.unanswered("answered by something else")

@@ -43,6 +43,8 @@ class Supplier:
         own = terms.country_prefix
         self.country_prefix = self.dialect.country_prefix if own is None else own
         """Whether it wants Chinese numbers with 86."""
+        self.abroad = self.dialect.abroad
+        """What it wants before the numbers of other countries."""
         self.pace = Pace(terms.rate, recover_s=terms.recover_s, hold_s=terms.throttle_s)
         self.breaker = Breaker(terms.breaker_failures, terms.breaker_s)
         self.connections: set[Connection] = set()

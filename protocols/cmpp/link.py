@@ -12,7 +12,8 @@ from protocols.cmpp import auth
 from protocols.cmpp import pdu as p
 from protocols.cmpp.decode import BadLength, decode, known
 from protocols.cmpp.encode import encode
-from protocols.cmpp.layouts import HEADER, HEADER_SIZE, ID_RESULT_30
+from protocols.cmpp.layouts import HEADER, HEADER_SIZE, TAKEN_20, TAKEN_30
+from protocols.cmpp.msgid import to_hex
 from protocols.cmpp.terms import LinkOptions, Role
 from protocols.errors import Malformed
 from protocols.sms import link
@@ -45,6 +46,7 @@ class Link(link.Link):
     end = (p.Terminate(), p.TerminateResp(), p.TERMINATE)
     login_command = p.CONNECT
     submit_kind = p.Submit
+    submit_command = p.SUBMIT
     shape = Shape("recipients", "content", width=1, most=255, sequence=slice(8, 12))
 
     def __init__(self, role: Role, options: LinkOptions = LinkOptions(), now: float = 0.0) -> None:  # noqa: B008 - frozen value
@@ -87,9 +89,16 @@ class Link(link.Link):
     def _encode(self, pdu: object, sequence: int) -> bytes:
         return encode(cast("p.Pdu", pdu), self.version, sequence)
 
+    def _accepts(self, buffer: bytes, at: int, left: int) -> tuple[int, int, str] | None:
+        form = TAKEN_30 if self.version == p.V30 else TAKEN_20
+        if left < form.size:
+            return None
+        length, command, sequence, msg_id, result = form.unpack_from(buffer, at)
+        if command != _TAKEN or result or length != form.size:
+            return None
+        return length, sequence, to_hex(msg_id)
+
     def _decode(self, command: int, _status: int, body: bytes) -> object:
-        if command == _TAKEN and len(body) == 12 and self.version >= p.V30:  # nearly all we hear
-            return p.SubmitResp._make(ID_RESULT_30.unpack(body))
         return decode(command, body, self.version, self._note)
 
     def _known(self, command: int) -> bool:

@@ -15,14 +15,15 @@ from typing import cast
 
 from protocols.errors import Malformed
 from protocols.sgip import pdu as p
-from protocols.sgip.codec import HEADER, HEADER_SIZE, MAX_LENGTH, decode, encode, known
-from protocols.sgip.sequence import Sequence, pack
+from protocols.sgip.codec import HEADER, HEADER_SIZE, MAX_LENGTH, SUBMIT_RESP, decode, encode, known
+from protocols.sgip.sequence import Sequence, pack, to_hex
 from protocols.sms import link, terms
 from protocols.sms.events import Event, LoggedIn, LoginRefused, LoginRequested, Why
 from protocols.sms.fields import BadLength
 from protocols.sms.form import Filled, Shape
 from protocols.sms.terms import NotOpen, Role, State, WindowFull
 
+_TAKEN = p.SUBMIT | p.RESPONSE
 _SUBMITS = {p.SUBMIT}
 _DELIVERS = {p.DELIVER, p.REPORT, p.USER_REPORT}
 _BY_TYPE = {p.LoginType.SP_TO_SMG: _SUBMITS, p.LoginType.SMG_TO_SP: _DELIVERS}
@@ -64,6 +65,7 @@ class Link(link.Link):
     end = (p.Unbind(), p.UnbindResp(), p.UNBIND)
     login_command = p.BIND
     submit_kind = p.Submit
+    submit_command = p.SUBMIT
     shape = Shape("recipients", "content", width=4, most=p.MAX_CONTENT, sequence=slice(8, 20))
 
     def __init__(
@@ -155,6 +157,15 @@ class Link(link.Link):
 
     def _encode(self, pdu: object, sequence: int) -> bytes:
         return encode(cast("p.Pdu", pdu), sequence)
+
+    def _accepts(self, buffer: bytes, at: int, left: int) -> tuple[int, int, str] | None:
+        if left < SUBMIT_RESP.size:
+            return None
+        length, command, high, low, result = SUBMIT_RESP.unpack_from(buffer, at)
+        if command != _TAKEN or result or length != SUBMIT_RESP.size:
+            return None
+        sequence = high << 32 | low
+        return length, sequence, to_hex(sequence)
 
     def _decode(self, command: int, _status: int, body: bytes) -> object:
         return decode(command, body, self._note)

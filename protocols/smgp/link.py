@@ -12,12 +12,13 @@ from typing import cast
 from protocols.errors import Malformed
 from protocols.smgp import auth
 from protocols.smgp import pdu as p
-from protocols.smgp.codec import HEADER, HEADER_SIZE, MAX_LENGTH, decode, encode, known
+from protocols.smgp.codec import HEADER, HEADER_SIZE, MAX_LENGTH, SUBMIT_RESP, decode, encode, known
 from protocols.sms import link, terms
 from protocols.sms.form import Shape
 from protocols.sms.events import Event, LoggedIn, LoginRefused, LoginRequested, Why
 from protocols.sms.terms import NotOpen, Role, State
 
+_TAKEN = p.SUBMIT | p.RESPONSE
 _FROM_CLIENT = {p.SUBMIT, p.QUERY}
 _FROM_SERVER = {p.DELIVER}
 
@@ -46,6 +47,7 @@ class Link(link.Link):
     end = (p.Exit(), p.ExitResp(), p.EXIT)
     login_command = p.LOGIN
     submit_kind = p.Submit
+    submit_command = p.SUBMIT
     shape = Shape("recipients", "content", width=1, most=255, sequence=slice(8, 12))
 
     def __init__(self, role: Role, options: LinkOptions = LinkOptions(), now: float = 0.0) -> None:
@@ -107,6 +109,14 @@ class Link(link.Link):
 
     def _encode(self, pdu: object, sequence: int) -> bytes:
         return encode(cast("p.Pdu", pdu), self.version, sequence)
+
+    def _accepts(self, buffer: bytes, at: int, left: int) -> tuple[int, int, str] | None:
+        if left < SUBMIT_RESP.size:
+            return None
+        length, command, sequence, msg_id, status = SUBMIT_RESP.unpack_from(buffer, at)
+        if command != _TAKEN or status or length != SUBMIT_RESP.size:
+            return None
+        return length, sequence, msg_id.hex()
 
     def _decode(self, command: int, _status: int, body: bytes) -> object:
         return decode(command, body, self.version, self._note)

@@ -14,6 +14,7 @@ from typing import cast
 from protocols.errors import Malformed
 from protocols.smpp import pdu as p
 from protocols.smpp.codec import HEADER, HEADER_SIZE, MAX_LENGTH, decode, encode, known
+from protocols.smpp.receipt import plain
 from protocols.smpp.tags import SC_INTERFACE_VERSION
 from protocols.sms import link, terms, tlv
 from protocols.sms.events import Event, LoggedIn, LoginRefused, LoginRequested, Why
@@ -22,6 +23,8 @@ from protocols.sms.form import Shape
 from protocols.sms.terms import NotOpen, Role, State
 from protocols.sms.tlv import Tlv
 
+_TAKEN = p.SUBMIT_SM | p.RESPONSE
+_LONGEST_TAKEN = HEADER_SIZE + 65
 _FROM_ESME = {p.SUBMIT_SM, p.QUERY_SM, p.CANCEL_SM, p.REPLACE_SM, p.DATA_SM}
 _FROM_SMSC = {p.DELIVER_SM, p.DATA_SM, p.ALERT_NOTIFICATION}
 
@@ -66,6 +69,7 @@ class Link(link.Link):
     end = (p.Unbind(), p.UnbindResp(), p.UNBIND)
     login_command = p.Mode.TRANSCEIVER
     submit_kind = p.SubmitSm
+    submit_command = p.SUBMIT_SM
     shape = Shape(
         "destination", "short_message", width=1, most=p.MAX_SHORT_MESSAGE, sequence=slice(12, 16)
     )
@@ -114,6 +118,17 @@ class Link(link.Link):
 
     def _encode(self, pdu: object, sequence: int) -> bytes:
         return encode(cast("p.Pdu", pdu), sequence)
+
+    def _accepts(self, buffer: bytes, at: int, left: int) -> tuple[int, int, str] | None:
+        if left <= HEADER_SIZE:
+            return None
+        length, command, status, sequence = HEADER.unpack_from(buffer, at)
+        if command != _TAKEN or status or not HEADER_SIZE < length <= min(left, _LONGEST_TAKEN):
+            return None
+        stop = at + length - 1
+        if buffer.find(b"\0", at + HEADER_SIZE, stop + 1) != stop:
+            return None
+        return length, sequence, plain(buffer[at + HEADER_SIZE : stop].decode("latin-1"))
 
     def _decode(self, command: int, status: int, body: bytes) -> object:
         return decode(command, status, body, self._note)

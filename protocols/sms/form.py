@@ -3,7 +3,7 @@ protocol's own encoder, and cut where these three stand.
 
 A SUBMIT has some twenty fields and a message decides few of them; writing the others anew for every
 part was the largest single cost of the way out. The layout stays known in one place: a model is
-encoded with marks in it, and the marks show where to cut.
+encoded with two recipients and with two contents, and where the octets part is where to cut.
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple
-
-_MARK = bytes(range(0xFF, 0xF0, -1))  # no number, name or code of an account looks so
 
 
 class Shape(NamedTuple):
@@ -47,22 +45,26 @@ class Form:
     def __init__(
         self, shape: Shape, model: Any, digits: int, encode: Callable[[Any, int], bytes]
     ) -> None:
-        mark = (b"\xfe\xff" * digits)[:digits]
-        number: Any = mark.decode("latin-1")
-        if isinstance(getattr(model, shape.recipient), tuple):
-            number = (number,)
-        marked = replace(model, **{shape.recipient: number, shape.content: _MARK})
-        octets = encode(marked, 0)
-        start, after = octets.index(mark, shape.sequence.stop), octets.index(_MARK)
+        if digits < 1:
+            raise ValueError("a recipient has at least one digit")
+        many = isinstance(getattr(model, shape.recipient), tuple)
+
+        def written(digit: str, octet: bytes) -> bytes:
+            number: Any = (digit * digits,) if many else digit * digits
+            return encode(replace(model, **{shape.recipient: number, shape.content: octet}), 0)
+
+        octets = written("0", b"\0")
+        start = _parting(octets, written("1", b"\0"))
+        after = _parting(octets, written("0", b"\1"))
         stop, length = start + digits, after - shape.width
         self._shape = shape
         self._label = type(model).__name__
         self._digits = digits
-        self._size = len(octets) - len(_MARK)
+        self._size = len(octets) - 1
         self._head = octets[4 : shape.sequence.start]
         self._middle = octets[shape.sequence.stop : start]
         self._between = octets[stop:length]
-        self._end = octets[after + len(_MARK) :]
+        self._end = octets[after + 1 :]
 
     def fill(self, content: bytes, more: bytes = b"") -> Filled:
         """With this content; `more`: optional parameters behind all fields. Raises ValueError when
@@ -78,3 +80,8 @@ class Form:
             b"".join((self._between, size.to_bytes(width, "big"), content, self._end, more)),
             self._digits,
         )
+
+
+def _parting(one: bytes, other: bytes) -> int:
+    """Where two PDUs of the same length begin to differ."""
+    return next(at for at, pair in enumerate(zip(one, other, strict=True)) if pair[0] != pair[1])

@@ -8,6 +8,7 @@ from adapters.sms.dialects.contract import Again, Dialect, Said, Told, Use
 from adapters.sms.settings import Endpoint
 from protocols.cmpp import link as cmpp
 from protocols.cmpp import pdu as p
+from protocols.cmpp.msgid import to_hex
 from protocols.cmpp.report import parse_report
 from protocols.cmpp.results import CODES, state_of
 from protocols.cmpp.terms import LinkOptions, Role
@@ -54,7 +55,7 @@ class Cmpp(Dialect):
     def answer(self, sequence: int, pdu: object) -> str | int | None:
         if type(pdu) is not p.SubmitResp:
             return None
-        return pdu.result or f"{pdu.msg_id:016x}"
+        return pdu.result or to_hex(pdu.msg_id)
 
     def heard(self, sequence: int, pdu: object) -> Told | Said | None:
         if not isinstance(pdu, p.Deliver):
@@ -62,14 +63,14 @@ class Cmpp(Dialect):
         if pdu.registered_delivery:
             found = parse_report(pdu.content)
             return Told(
-                f"{found.msg_id:016x}",
+                to_hex(found.msg_id),
                 state_of(found.stat),
                 found.stat,
                 found.done_time,
                 found.recipient or pdu.source,
             )
         concat, data = strip(pdu.content, pdu.udhi)
-        return Said(pdu.source, pdu.dest_id, concat, data, pdu.msg_fmt, f"{pdu.msg_id:016x}")
+        return Said(pdu.source, pdu.dest_id, concat, data, pdu.msg_fmt, to_hex(pdu.msg_id))
 
     def confirm(self, pdu: object, taken: bool) -> object:
         msg_id = cast(p.Deliver, pdu).msg_id

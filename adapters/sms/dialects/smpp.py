@@ -95,7 +95,7 @@ class Smpp(Dialect):
 
     def answer(self, sequence: int, pdu: object) -> str | int | None:
         if type(pdu) is p.SubmitSmResp:
-            return pdu.status or _plain(pdu.message_id)
+            return pdu.status or receipt.plain(pdu.message_id)
         return pdu.status or p.RSYSERR if isinstance(pdu, p.GenericNack) else None
 
     def heard(self, sequence: int, pdu: object) -> Told | Said | None:
@@ -115,7 +115,7 @@ class Smpp(Dialect):
 
     def _told_id(self, message_id: str) -> str:
         """The id as the answer to the submit had it."""
-        plain = _plain(message_id)
+        plain = receipt.plain(message_id)
         try:
             match self.terms.smpp.receipt_ids:
                 case "decimal":
@@ -144,5 +144,3 @@ def _source(pdu: p.DeliverSm | p.DataSm) -> str:
     return "+" + pdu.source.lstrip("+") if known else pdu.source
 
 
-def _plain(message_id: str) -> str:
-    return message_id.strip().lower().lstrip("0") or "0"

@@ -256,9 +256,8 @@ class Sms(Adapter):
             connection = supplier.pick()
             if connection is not None:
                 picked[key] = connection
-        if len(self.suppliers) == 1:
-            routes = dict.fromkeys(self.suppliers, todo)
-        else:
+        routes = dict.fromkeys(self.suppliers, todo)
+        if len(routes) > 1:
             routes = self._routes(batch, todo, carriers, dict(health))
         placed: dict[Connection, list[Outgoing]] = {}
         left: list[int] = []
@@ -317,9 +316,7 @@ class Sms(Adapter):
             out.append(Outgoing(index, number, ready, together))
         return out
 
-    async def _written(
-        self, placed: Mapping[Connection, Sequence[Outgoing]], until: float
-    ) -> None:
+    async def _written(self, placed: Mapping[Connection, Sequence[Outgoing]], until: float) -> None:
         """Hand them over, in this turn of the loop, for the next may bring the end of a connection;
         wait for every answer. From `until` on what was not begun is given back.
         """

@@ -17,8 +17,8 @@ from protocols.cmpp.msgid import to_hex
 from protocols.cmpp.terms import LinkOptions, Role
 from protocols.errors import Malformed
 from protocols.sms import link
-from protocols.sms.form import Shape
 from protocols.sms.events import Event, LoggedIn, LoginRefused, LoginRequested, Why
+from protocols.sms.form import Shape
 from protocols.sms.terms import State
 
 _TAKEN = p.SUBMIT | p.RESPONSE

@@ -10,6 +10,7 @@ Source: SGIP 1.2, chapters 3 and 4.
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Sequence as Several
 from dataclasses import dataclass
 from typing import cast
 
@@ -109,7 +110,7 @@ class Link(link.Link):
         self._used = now
         return super().request(pdu, now, tag)
 
-    def submit(self, messages: list[tuple[Filled, str, object]], now: float) -> None:
+    def submit(self, messages: Several[tuple[Filled, str, object]], now: float) -> None:
         """As `Link.submit`; NotOpen too when the login type does not allow it."""
         self._used = now
         super().submit(messages, now)

@@ -14,8 +14,8 @@ from protocols.smgp import auth
 from protocols.smgp import pdu as p
 from protocols.smgp.codec import HEADER, HEADER_SIZE, MAX_LENGTH, SUBMIT_RESP, decode, encode, known
 from protocols.sms import link, terms
-from protocols.sms.form import Shape
 from protocols.sms.events import Event, LoggedIn, LoginRefused, LoginRequested, Why
+from protocols.sms.form import Shape
 from protocols.sms.terms import NotOpen, Role, State
 
 _TAKEN = p.SUBMIT | p.RESPONSE

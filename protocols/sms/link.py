@@ -221,7 +221,8 @@ class Link(ABC):
             raise WindowFull(f"{len(in_flight)} requests unanswered, {len(messages)} more asked")
         command, deadline = self.submit_command, now + terms.response_timeout
         at = self.shape.sequence
-        width, out, following = at.stop - at.start, [], self._next_sequence
+        width, following = at.stop - at.start, self._next_sequence
+        out: list[bytes] = []
         waiting = {}
         for (head, middle, tail, digits), recipient, tag in messages:
             if len(recipient) != digits:

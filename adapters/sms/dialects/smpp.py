@@ -142,5 +142,3 @@ def _source(pdu: p.DeliverSm | p.DataSm) -> str:
     """The phone, with + where the SMSC says that the number is international and it looks so."""
     known = pdu.source_ton == _INTERNATIONAL and len(pdu.source) > 11
     return "+" + pdu.source.lstrip("+") if known else pdu.source
-
-

@@ -99,9 +99,7 @@ def _sgip(role: Role, **options: Any) -> sgip_link.Link:
     return sgip_link.Link(role, NODE, lambda: STAMP, sgip_link.LinkOptions(**options))
 
 
-def _sgip_kind(
-    login_type: sgip.LoginType, ask: Any, answer: Any, remote_id: Any = None
-) -> Kind:
+def _sgip_kind(login_type: sgip.LoginType, ask: Any, answer: Any, remote_id: Any = None) -> Kind:
     return Kind(
         SGIP, _sgip,
         lambda link: link.login(sgip.Bind("333", "0555", login_type), 0),

@@ -81,7 +81,7 @@ KINDS = (
     _cmpp(cmpp.V20),
     _cmpp(cmpp.V30),
     Kind(
-        "smpp", lambda role: smpp_link.Link(role),
+        "smpp", smpp_link.Link,
         smpp.SubmitSm("10657", "", b"", 8, smpp.ESM_UDHI, "SVC", source_ton=255, dest_npi=255,
                       dest_ton=254, validity_period="000002000000000R", registered_delivery=1),
         smpp.SubmitSmResp("00AB12"), lambda _: "ab12", smpp.SubmitSmResp(status=smpp.RTHROTTLED),
@@ -93,7 +93,7 @@ KINDS = (
         sgip.SubmitResp(), to_hex, sgip.SubmitResp(sgip.BUSY), sgip.MAX_CONTENT,
     ),
     Kind(
-        "smgp", lambda role: smgp_link.Link(role),
+        "smgp", smgp_link.Link,
         smgp.Submit(("",), b"", "1189012345", service_id="SVC", fee_code="000100", tlvs=_UDHI),
         smgp.SubmitResp("0123456789abcdef0123"), lambda _: "0123456789abcdef0123",
         smgp.SubmitResp(status=smgp.BUSY),
@@ -122,7 +122,7 @@ def test_what_does_not_fit_is_named(kind: Kind) -> None:
     client = kind.open()
     with pytest.raises(ValueError, match=rf"{client.shape.content}.*at most {kind.longest} fit"):
         client.form(kind.model, 11).fill(bytes(kind.longest + 1))
-    with pytest.raises(ValueError, match="recipient|destination"):
+    with pytest.raises(ValueError, match=r"recipient|destination"):
         client.form(kind.model, 33)
     sender = "source" if hasattr(kind.model, "source") else "src_id"
     sender = "sp_number" if kind.name == "sgip" else sender
@@ -147,7 +147,9 @@ def test_state_and_window_are_kept(kind: Kind) -> None:
     assert client.window_free == 0
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if not kind.name.startswith("cmpp")], ids=str)
+@pytest.mark.parametrize(
+    "kind", [kind for kind in KINDS if not kind.name.startswith("cmpp")], ids=str
+)
 def test_the_kind_of_login_decides(kind: Kind) -> None:
     client: Any = kind.open()
     if kind.name == "sgip":

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from msgcenter.config import Config
@@ -18,7 +18,7 @@ from msgcenter.rulebook import Rulebook
 from msgcenter.stages.expire import Expire
 from msgcenter.stages.policy import Policy
 from msgcenter.stages.reserve import Reserve
-from msgcenter.state import Admit, Conclude
+from msgcenter.state import Admit, Conclude, Snapshot
 from msgcenter.state.cells import Retention
 from msgcenter.state.memory import MemoryState
 from msgcenter.traffic import Asked, Failed, Verdict
@@ -114,6 +114,20 @@ class _Waiting:
     said: Said = field(compare=False)
 
 
+class _Counting:
+    """Stands for State where the stages reserve: its counters and lists, and of a message what the simulation made of it.
+    `views`: message -> `sent` or `held`."""
+
+    def __init__(self, state: MemoryState, views: Mapping[str, str]) -> None:
+        self._views = views
+        self.reserve = state.reserve
+        self.listed = state.listed
+        self.enlist = state.enlist
+
+    async def get_many(self, messages: Sequence[str]) -> list[Snapshot]:
+        return [Snapshot(one in self._views, view=self._views.get(one, "")) for one in messages]
+
+
 class Simulation:
     """One set of rules over one stream of traffic. `reach`: the address schemes of a channel kind; `examples`: kept of each kind
     of change."""
@@ -131,7 +145,9 @@ class Simulation:
         # What is concluded is not asked for again; counters live as long as their windows.
         self._state = MemoryState(self._clock, retention=Retention(message_s=3600.0))
         policy = Policy(lambda: self._book, self._clock)
-        reserve = Reserve(self._state, policy, lambda: self._book, self._clock, lambda: False)
+        self._views: OrderedDict[str, str] = OrderedDict()
+        counting = _Counting(self._state, self._views)
+        reserve = Reserve(counting, policy, lambda: self._book, self._clock, lambda: False)
         self._stages = (Expire(self._clock), policy, reserve)
         self._waiting: list[_Waiting] = []
         self._number = 0
@@ -197,6 +213,7 @@ class Simulation:
                 if after.verdict == "held":
                     self._hold(one.envelope, one.who, one.whose, after)
                 elif after.verdict == "dropped":
+                    self._views.pop(one.envelope.id, None)
                     for row in self._rows(one.whose):
                         row.after["held"] -= 1
                     self._count(one.whose, after, "after", 1)
@@ -217,22 +234,33 @@ class Simulation:
         )
         for one in paying:
             self._gone[one.id, one.step] = one
+            self._view(one.id, "sent")
         while len(self._gone) > RECENT:
             self._gone.popitem(last=False)
 
     async def _failed(self, failed: Sequence[Failed]) -> None:
         """A definite non-send gives its units back, as live."""
         back = [self._gone.pop((one.message, one.step), None) for one in failed]
+        for one in failed:
+            self._views.pop(one.message, None)
         calls = [
-            Conclude(one.key("channel"), b"", reservation=one.reservation, unspent="refunded")
-            for one in back
-            if one is not None
+            Conclude(gone.key("channel"), b"", reservation=gone.reservation, unspent="refunded")
+            for gone in back
+            if gone is not None
         ]
         if calls:
             await self._state.conclude(calls)
 
+    def _view(self, message: str, view: str) -> None:
+        """For those that wait for what becomes of it."""
+        self._views[message] = view
+        self._views.move_to_end(message)
+        while len(self._views) > RECENT:
+            self._views.popitem(last=False)
+
     def _hold(self, envelope: Envelope, who: Person | None, whose: _Whose, said: Said) -> None:
         self._number += 1
+        self._view(envelope.id, "held")
         held = replace(
             envelope,
             attempt=envelope.attempt + 1,

@@ -12,17 +12,22 @@ with the reason; `MSGCENTER_REQUIRE_REAL=1` makes that a failure.
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 import structlog
+from pydantic import ValidationError
 
+from msgcenter.archive.event_schemas import MODELS
+from msgcenter.archive.events_sink import EventsSink, event_of
+from protocols.envelope import Record
 from tests.migrated import migrate
 from tests.prometheus import Prometheus
 from tests.provision import provide
@@ -91,6 +96,26 @@ def _require(server: str) -> None:
     if os.environ.get("MSGCENTER_REQUIRE_REAL") == "1":
         pytest.fail(f"MSGCENTER_REQUIRE_REAL=1, but {reason}", pytrace=False)
     pytest.skip(f"NO REAL SERVER: {reason}")
+
+
+@pytest.fixture(autouse=True)
+def every_event_is_as_published(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Whatever test makes a process write an event: it is one of the types that `GET /v1/schemas` publishes, and as said there.
+    (Checked by the models that the schemas are made of; tests/unit/archive/test_event_schemas.py checks the schemas.)"""
+    wrong: list[str] = []
+    write = EventsSink.write
+
+    async def checked(self: EventsSink, records: Sequence[Record]) -> None:
+        for event in filter(None, map(event_of, records)):
+            try:
+                MODELS[event.type].model_validate_json(json.dumps(dict(event.data)), strict=True)
+            except (KeyError, ValidationError) as error:
+                wrong.append(f"{event.type}: {error!r}")
+        await write(self, records)
+
+    monkeypatch.setattr(EventsSink, "write", checked)
+    yield
+    assert not wrong, f"events that no schema describes: {wrong[:3]}"
 
 
 @pytest.fixture(scope="session")

@@ -195,7 +195,7 @@ async def _send(call: Call, row: MediaRow) -> web.StreamResponse:
     try:
         file = await asyncio.to_thread(path.open, "rb")
     except OSError as error:
-        call.api.deps.log.error("media file not readable", media=row.id, error=str(error))
+        call.api.deps.log.error("media file not readable", media=row.id, error=error)
         raise MediaError(f"{row.id}: {error.strerror}") from error
     response = web.StreamResponse(status=200 if span is None else 206, headers=headers)
     response.content_type = row.mime

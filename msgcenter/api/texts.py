@@ -236,7 +236,7 @@ CODES: dict[str, CodeText] = {
     ),
     "overloaded": CodeText(
         503, "Overloaded", "系统繁忙",
-        "too many messages wait to be accepted: {why}", "等待受理的消息过多：{why}",
+        "nothing more can be accepted at present: {why}", "暂时无法受理：{why}",
         "try again after Retry-After seconds", "请在 Retry-After 秒后重试",
     ),
     "quota_exceeded": CodeText(
@@ -279,6 +279,12 @@ CODES: dict[str, CodeText] = {
     "range_unsatisfiable": CodeText(
         416, "No such range", "范围无效",
         "the file has {size} octets", "文件共 {size} 字节", "ask for a range within it", "请求范围须在文件之内",
+    ),
+    "cursor_expired": CodeText(
+        410, "Events no longer kept", "事件已不再保留",
+        "{missed} events behind this cursor are no longer kept", "该游标之后有 {missed} 个事件已不再保留",
+        "start again with from=earliest; GET /v1/messages tells what became of messages meanwhile",
+        "请用 from=earliest 重新开始；期间消息的结果可查 GET /v1/messages",
     ),
     "link_invalid": CodeText(
         403, "Not a link of ours", "链接无效",
@@ -562,6 +568,7 @@ PHRASES: dict[str, str] = {
     "review": "待审内容",
     "problem": "问题",
     "shutting down": "正在停止",
+    "the backlog is full": "积压已满",
     "the bus takes nothing at present": "总线暂时无法接收",
     "a part did not answer in time": "某个部件未及时应答",
     "too many streams are open": "打开的事件流过多",

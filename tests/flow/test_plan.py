@@ -191,8 +191,11 @@ async def test_the_same_on_rabbitmq_redis_and_postgresql(
         f'bus: {{kind: rabbit, url: "${{env:BUS_URL}}", prefix: {name}, partitions: 2}}\n'
         f"state: {{kind: redis, url: {redis_url}, prefix: {name}}}\n"
         f"store: {{kind: postgres, url: {postgres_url}}}\n"
+        'api: {pepper: "${env:PEPPER}"}\n'
     )
-    async with world(tmp_path, {1: REFUSED}, process, {"BUS_URL": rabbit_url}) as w:
+    async with world(
+        tmp_path, {1: REFUSED}, process, {"BUS_URL": rabbit_url, "PEPPER": "the same everywhere"}
+    ) as w:
         plan = planned(
             sequence(
                 leaf(),

@@ -183,6 +183,8 @@ class Parts:
         self.log = Log()
         self.pressure = ""
         self.leaving = False
+        self.own: dict[str, Spec] = {}
+        """Channel -> what it can do, where that is not what its kind can."""
         self.client: TestClient[Any, Any]
         self.deps: Deps
         self.api: Api
@@ -215,6 +217,7 @@ class Parts:
             ids=IdFactory(self.clock, self.random),
             metrics=metrics,
             specs=SPECS,
+            abilities=self.own.get,
             directory=Directory(
                 lambda: live.current,
                 bus=self.bus,

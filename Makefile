@@ -31,7 +31,8 @@ run: $(VENV)/run ## start the sandbox: no server needed, Ctrl-C ends it (ARGS=--
 	@exec $(VENV)/bin/msgcenter sandbox $(ARGS)
 
 test: lint ## lint, then all tests but the slow fault runs
-	@exec $(PY) -m pytest $(ARGS)
+	@$(PY) -m compileall -q msgcenter adapters protocols # hundreds of processes start: none has to compile them again
+	exec $(PY) -m pytest $(ARGS)
 
 test-fault: $(VENV)/dev ## the slow tests: kills, flapping links, soak
 	@exec $(PY) -m pytest -m fault $(ARGS)

@@ -43,6 +43,11 @@ class Supplier:
         self._channel = channel
         clock = port.clock
         self.dialect: Dialect = dialect_of(terms, lambda: stamp_of(clock.now_ms()))
+        own = terms.country_prefix
+        self.country_prefix = self.dialect.country_prefix if own is None else own
+        """Whether it wants Chinese numbers with 86."""
+        self.abroad = self.dialect.abroad
+        """What it wants before the numbers of other countries."""
         self.pace = Pace(terms.rate, recover_s=terms.recover_s, hold_s=terms.throttle_s)
         self.breaker = Breaker(terms.breaker_failures, terms.breaker_s)
         self.connections: set[Connection] = set()
@@ -67,12 +72,6 @@ class Supplier:
     @property
     def links_up(self) -> int:
         return sum(connection.usable for connection in self.connections)
-
-    @property
-    def country_prefix(self) -> bool:
-        """Whether it wants Chinese numbers with 86."""
-        own = self.terms.country_prefix
-        return self.dialect.country_prefix if own is None else own
 
     def own(self, remote_id: str) -> str:
         """An id of this gateway's as the channel knows it: other suppliers' gateways count by themselves, and may give the same."""
@@ -169,9 +168,6 @@ class Supplier:
 
     def admit(self, connection: Connection, sequence: int, login: object) -> bool:
         return self._channel.admit(connection, sequence, login)
-
-    def answered(self) -> None:
-        self.breaker.answered()
 
     def troubled(self) -> None:
         if self.breaker.failed(self._port.clock.monotonic()):

@@ -42,9 +42,11 @@ from msgcenter.api.accept import Acceptor
 from msgcenter.api.auth import Keyring
 from msgcenter.api.bundle import Bundler
 from msgcenter.api.deps import Deps
+from msgcenter.api.fair import FairQueue
 from msgcenter.api.health import Readiness
 from msgcenter.api.problems import Problem
 from msgcenter.api.quota import Quotas
+from msgcenter.api.repeats import Repeats
 from msgcenter.api.stream import Streams
 from msgcenter.api.terms import TermsBook
 from msgcenter.api.waits import Waits
@@ -101,6 +103,8 @@ class Api:
         self.deps = deps
         self.partitions = process.bus.partitions
         self.keyring = Keyring(deps.store, deps.pepper, deps.clock, deps.log)
+        self.fair = FairQueue(deps.clock)
+        self.repeats = Repeats(deps.log)
         self.book = TermsBook(deps.specs, deps.ways)
         self.acceptor = Acceptor(deps.clock, deps.ids)
         self.groups = GroupLookup(deps.store, deps.clock)
@@ -143,8 +147,12 @@ class Api:
         fit the backlog; `caller_overloaded` when they would not fit the caller's share of it."""
         if self.deps.draining():
             raise Problem("overloaded", retry_after=PRESSURE_RETRY_S, why="shutting down")
-        if reason := self.deps.pressure():
-            raise Problem("overloaded", retry_after=PRESSURE_RETRY_S, why=reason)
+        if (
+            self.deps.pressure()
+        ):  # /readyz says what it is; it may name what is no business of callers
+            raise Problem(
+                "overloaded", retry_after=PRESSURE_RETRY_S, why="the bus takes nothing at present"
+            )
         self.bundler.refuse_if_full(caller, more)
 
     def observe(self, metrics: Metrics, route: str, method: str, status: int, took: float) -> None:

@@ -229,6 +229,22 @@ class StoreArchive(Strict):
     """Whether it is kept; without it the API knows no history."""
 
 
+class EventArchive(Strict):
+    """The event log, which callers read by `GET /v1/events` and subscriptions are fed from."""
+
+    keep: Duration = Field(
+        default=30 * 86400.0,
+        description="how long an event can be read; who stands longer behind is told how many it missed",
+    )
+
+    @field_validator("keep")
+    @classmethod
+    def _keep_bounds(cls, value: float) -> float:
+        if not 86400 <= value <= 3660 * 86400:
+            raise fault("must be between 1d and 3660d", "30d lets a reader be away for a month")
+        return value
+
+
 class ArchiveConfig(Strict):
     """Where records go."""
 
@@ -236,6 +252,8 @@ class ArchiveConfig(Strict):
     """Archive files, one JSON line a record."""
     store: StoreArchive = StoreArchive()
     """The message store, which the API's history reads."""
+    events: EventArchive = EventArchive()
+    """The event log."""
 
 
 class MediaConfig(Strict):

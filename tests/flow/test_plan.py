@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -173,6 +174,13 @@ async def test_the_first_step_that_is_accepted_ends_it(tmp_path: Path) -> None:
         assert (end["type"], end["result"]) == ("msgcenter.plan.reached.v1", "reached")
         assert (end["reference"], end["status"], end["overlap"]) == ("r-1", "sent", False)
         assert await w.status(plan) == "sent"
+
+        async def nothing_waits() -> bool:
+            return not (await w.app.parts.store.count_due()).count
+
+        async with asyncio.timeout(20):  # though the plan might have lasted for 60 s
+            while not await nothing_waits():
+                await CLOCK.sleep(0.02)
 
 
 async def test_the_same_on_rabbitmq_redis_and_postgresql(

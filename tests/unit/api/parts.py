@@ -37,6 +37,7 @@ from msgcenter.store.store import Store
 from protocols import wire
 from protocols.envelope import Envelope
 from protocols.payload import Text
+from tests.migrated import place
 from tests.unit.rig import no_facts, no_templates
 
 PEPPER = b"0123456789abcdef-test"
@@ -197,8 +198,8 @@ class Parts:
         for name, text in {**FILES, **(files or {})}.items():
             (config / name).parent.mkdir(exist_ok=True)
             (config / name).write_text(text, encoding="utf-8")
+        place(self.folder / "store.db")
         await self.store.open()
-        await self.store.migrate()
         loaded = load(
             config,
             settings_models=dict.fromkeys(SPECS, Settings),

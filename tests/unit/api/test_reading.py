@@ -196,7 +196,8 @@ async def test_cancel_stops_what_has_not_left(parts: Parts) -> None:
     await parts.store.hold([row])
     for _ in range(2):
         status, body, _ = await parts.post(f"/v1/messages/{message_id}:cancel")
-        assert (status, body) == (200, {"id": message_id, "status": "cancelled"})
+        assert (status, body["id"], body["status"]) == (200, message_id, "cancelled")
+        assert body["created_at"] < body["expires_at"]  # as it was answered when it was accepted
     [admitted] = await parts.state.admit(
         [Admit(key_of(message_id), (f"message:{message_id}",), "w", 60.0)]
     )

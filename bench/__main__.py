@@ -75,8 +75,24 @@ def lanes(quick: Quick = False, json: Json = None, rounds: Rounds = 0) -> None:
 
 
 @app.command()
-def callers(quick: Quick = False, json: Json = None, rounds: Rounds = 0) -> None:
-    """A quiet caller beside one that sends ten times its quota, against the same one alone; then a crowd without quotas."""
+def callers(
+    quick: Quick = False,
+    json: Json = None,
+    rounds: Rounds = 0,
+    parts: Annotated[
+        str, typer.Option(help="embedded: one process on SQLite; production: RabbitMQ and others.")
+    ] = "embedded",
+    calm: Annotated[
+        float,
+        typer.Option(
+            min=0, help="Seconds to wait before each turn for a machine that others leave alone."
+        ),
+    ] = 0,
+) -> None:
+    """A quiet caller beside one that sends ten times its quota, against the same one alone; then everybody at three times the capacity."""
+    if parts not in ("embedded", "production"):
+        raise typer.BadParameter("embedded or production", param_hint="--parts")
+    chosen: callers_bench.Parts = "embedded" if parts == "embedded" else "production"
     with _progress() as progress:
         task = progress.add_task("starting", total=None)
         done = 0
@@ -86,10 +102,13 @@ def callers(quick: Quick = False, json: Json = None, rounds: Rounds = 0) -> None
             progress.update(task, description=what, total=of, completed=done)
             done += ":" in what
 
-        result = callers_bench.run(rounds or (1 if quick else 3), 500 if quick else 2000, step)
+        result = callers_bench.run(
+            chosen, rounds or (1 if quick else 6), 200 if quick else 500, calm, step
+        )
     callers_bench.show(Console(), result)
     if json is not None:
-        json.write_text(jsons.dumps({"ratio": result.ratio, **asdict(result)}, indent=1) + "\n")
+        told = {"ratio": result.ratio("noisy"), "floor": result.ratio("burner"), **asdict(result)}
+        json.write_text(jsons.dumps(told, indent=1) + "\n")
 
 
 def _progress() -> Progress:

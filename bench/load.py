@@ -35,6 +35,12 @@ class Loaded:
     cpu: float
 
 
+def percentile(values: list[float], q: float) -> float:
+    """The value below which the share `q` of them lies; 0 without any."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * q))] if ordered else 0.0
+
+
 def message(number: int) -> dict[str, object]:
     """One short text (a single part), different for each number."""
     return {
@@ -139,8 +145,7 @@ async def run(
         client.post()
     await asyncio.gather(*(client.done for client in clients))
     ended, cpu = time.monotonic(), time.process_time() - cpu
-    latencies.sort()
-    p50, p99 = (latencies[min(len(latencies) - 1, int(len(latencies) * q))] for q in (0.5, 0.99))
+    p50, p99 = (percentile(latencies, q) for q in (0.5, 0.99))
     refused = sum(client.refused for client in clients)
     return Loaded(began, ended, posts, refused, p50 * 1000, p99 * 1000, cpu)
 

@@ -69,7 +69,7 @@ from msgcenter.stages.unite import Unite
 from msgcenter.store import SubscriptionRow
 from msgcenter.subscriptions import Places
 from msgcenter.sweep import Sweep
-from msgcenter.tidy import tidy
+from msgcenter.tidy import Tidy
 from msgcenter.turns import Turns
 from msgcenter.withdrawn import withdrawn
 from msgcenter.worker import Handler, Passage, Takes, Worker
@@ -529,6 +529,8 @@ class App:
                 self.metrics,
             ),
             Flood(lambda: live.current.policy.flood, self.customers, state, clock, self.metrics),
+            self.customers.lookup,
+            clock,
         )
         self._start_lanes(INBOUND, stages, "inbound")
 
@@ -568,7 +570,15 @@ class App:
             log=self.log,
         )
         self._spawn("shares", shares.run(self._stop))
-        self._spawn("tidy", tidy(self.parts.store, self.clock, self.log, self._stop, sweep))
+        tidy = Tidy(
+            self.parts.store,
+            lambda: self.live.current,
+            groups=sweep,
+            clock=self.clock,
+            metrics=self.metrics,
+            log=self.log,
+        )
+        self._spawn("tidy", tidy.run(self._stop))
 
         self.live.changed(self._rules_changed)
 
@@ -605,6 +615,7 @@ class App:
             clock=self.clock,
             partitions=self.partitions,
             log=self.log,
+            missed=self.metrics.events_missed_total.inc,
         )
         self._spawn_shared("subscriptions", ["feed"], lambda _, halt: feed.run(halt))
         dead = self._worker(Queue(DEAD), Burying(self.parts.store.add_dead), "records")

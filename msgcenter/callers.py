@@ -107,7 +107,7 @@ class Watch:
             try:
                 await self.once()
             except (BusError, StoreError) as error:
-                self._log.warning("shares_not_watched", error=str(error))
+                self._log.warning("shares_not_watched", error=error)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(EVERY_S):
                     await stop.wait()

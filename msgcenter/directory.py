@@ -120,7 +120,7 @@ class Directory:
                     await self.refresh()
                     next_refresh = self._clock.monotonic() + REFRESH_S
             except (BusError, StateError, StoreError) as error:
-                self._log.info("directory_waits", error=str(error))
+                self._log.info("directory_waits", error=error)
             try:
                 async with asyncio.timeout(FLUSH_S):
                     await stop.wait()
@@ -130,7 +130,7 @@ class Directory:
             try:
                 await self.flush()
             except (BusError, StoreError) as error:
-                self._log.warning("account_states_not_kept", error=str(error))
+                self._log.warning("account_states_not_kept", error=error)
 
     async def flush(self) -> None:
         """Publish the events, then keep the rows. Raises BusError, StoreError: what was said is then kept for the next try."""

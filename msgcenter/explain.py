@@ -19,7 +19,7 @@ from msgcenter.stages.reserve import Reserve
 from msgcenter.stages.resolve import Recipients
 from msgcenter.stages.route import FactsFor, Named, Route, Routes
 from msgcenter.stages.wait_until import WaitUntil
-from msgcenter.state import State
+from msgcenter.state import Listing, Snapshot, State
 from msgcenter.state.units import Denied, Reserved
 from msgcenter.state.units import Reserve as Wanted
 from protocols.address import Address
@@ -66,6 +66,15 @@ class _Peeking:
             ]
             out.append(Reserved("" if denied else item.id, tuple(denied)))
         return out
+
+    async def listed(self, names: Sequence[str]) -> list[dict[str, str]]:
+        return await self._state.listed(names)
+
+    async def get_many(self, messages: Sequence[str]) -> list[Snapshot]:
+        return await self._state.get_many(messages)
+
+    async def enlist(self, items: Sequence[Listing]) -> None:
+        """Nobody waits for a message that is only asked about."""
 
 
 class Explain:

@@ -63,9 +63,11 @@ class Feed:
         clock: Clock,
         partitions: int,
         log: Any,
+        missed: Callable[[float], object] = lambda _: None,
     ) -> None:
         """`channel()`: (name, kind) of the channel that delivers to subscribers, None = there is none. `may_have(row)`: its
-        caller is still there and may still see what it asked for."""
+        caller is still there and may still see what it asked for. `missed(count)`: so many events were deleted before a
+        subscription was handed them."""
         self._bus = bus
         self._store = store
         self._channel = channel
@@ -73,6 +75,7 @@ class Feed:
         self._clock = clock
         self._partitions = partitions
         self._log = log
+        self._missed = missed
 
     async def run(self, stop: asyncio.Event) -> None:
         pause = FIRST_S
@@ -80,7 +83,7 @@ class Feed:
             try:
                 pause = FIRST_S if await self.once() else min(pause * GROWTH, LAST_S)
             except (BusError, StoreError) as error:
-                self._log.warning("subscriptions_wait", error=str(error))
+                self._log.warning("subscriptions_wait", error=error)
                 pause = AWAY_S
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause):
@@ -107,6 +110,9 @@ class Feed:
         self, row: SubscriptionRow, positions: Mapping[int, int], channel: str, kind: str
     ) -> int:
         page = await self._store.read_events(None if row.everyone else row.caller, positions, PAGE)
+        if page.missed:
+            self._missed(page.missed)
+            self._log.error("events_missed", subscription=row.id, count=page.missed)
         events = [logged.event for logged in page.items if wants(row, logged.event.type)]
         groups: dict[Queue, list[bytes]] = {}
         for event in events:

@@ -60,7 +60,7 @@ class Gauges:
             try:
                 await self.once()
             except (BusError, StoreError) as error:
-                self._log.info("gauges_wait", error=str(error))
+                self._log.info("gauges_wait", error=error)
             try:
                 async with asyncio.timeout(EVERY_S):
                     await stop.wait()

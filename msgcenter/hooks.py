@@ -14,6 +14,7 @@ from msgcenter.adapter import Adapter, Malformed, Port, Request, Response
 from msgcenter.bus import BusError
 from msgcenter.clock import Clock
 from msgcenter.config import Config
+from msgcenter.log import said
 from msgcenter.media import MediaError
 from msgcenter.metrics import Metrics
 from msgcenter.spool import SpoolError, SpoolFull
@@ -107,13 +108,13 @@ class Hooks:
                 response = await handler(request)
             return "taken" if response.status < 400 else "refused", response
         except Malformed as error:
-            self._log.warning("hook_refused", channel=channel, error=str(error)[:200])
+            self._log.warning("hook_refused", channel=channel, error=said(error)[:200])
             return "refused", _REFUSED
         except TimeoutError:
             self._log.error("hook_late", channel=channel)
             return "late", _AGAIN
         except _BUSY as error:
-            self._log.warning("hook_busy", channel=channel, error=str(error)[:200])
+            self._log.warning("hook_busy", channel=channel, error=said(error)[:200])
             return "busy", _AGAIN
         except Exception:  # noqa: BLE001 - the far end is told to come again, and the log says why
             self._log.exception("hook_failed", channel=channel)

@@ -100,6 +100,11 @@ def mask(text: str) -> str:
     return text
 
 
+def said(error: BaseException) -> str:
+    """What an exception says; its type's name when it says nothing, as a TimeoutError does."""
+    return str(error).strip() or type(error).__name__
+
+
 def mask_value(key: str, value: object, depth: int = 0) -> object:
     """`value` as it may be logged under `key`; mappings, lists, bytes and unknown objects
     included."""
@@ -110,6 +115,8 @@ def mask_value(key: str, value: object, depth: int = 0) -> object:
         return HIDDEN
     if key in _BODY_KEYS:
         return f"[{len(value)}]" if isinstance(value, str | bytes | list | dict) else HIDDEN
+    if isinstance(value, BaseException):
+        value = said(value)
     if isinstance(value, int):
         masked = mask(str(value))
         return value if masked == str(value) else masked
@@ -144,7 +151,7 @@ def _cover(text: str) -> str:
 
 
 def get(name: str) -> Any:
-    """A logger; `log.info("what happened", key=value)`."""
+    """A logger; `log.info("what happened", key=value)`. An exception is handed over as it is: `error=error`."""
     return structlog.get_logger(name).bind(logger=name)
 
 

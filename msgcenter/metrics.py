@@ -103,7 +103,7 @@ class Metrics:
         # Rules.
         self.policy_decisions_total = self._counter(
             "policy_decisions_total",
-            "What the rules decided about messages: send, wait, downgrade, review, refuse, drop, hold, merge.",
+            "What the rules decided about messages: send, wait, downgrade, review, refuse, drop, hold, merge, merged.",
             ("rule", "action"),
         )
 
@@ -224,6 +224,16 @@ class Metrics:
 
         self.spooled_total = self._counter(
             "spooled_total", "Inbound events that the spool had to take in."
+        )
+
+        self.tidied_total = self._counter(
+            "tidied_total",
+            "Rows of the Store deleted after their retention: events, messages, sightings, seals, reviews, links.",
+            ("kind",),
+        )
+        self.events_missed_total = self._counter(
+            "events_missed_total",
+            "Events that a subscription stood too long behind for: deleted before they were handed over.",
         )
 
         # Calls of far ends.

@@ -56,7 +56,7 @@ class Partitions:
                     held = await self._held()
                 except StateError as error:
                     if self._running and self._clock.monotonic() - renewed > TTL_S / 2:
-                        self._log.warning("leases_lost", error=str(error))
+                        self._log.warning("leases_lost", error=error)
                         await self._drain()
                 else:
                     renewed = asked
@@ -76,7 +76,7 @@ class Partitions:
                 if not self._sole:
                     await self._state.lease(self._group, self._owner, [], TTL_S)
             except StateError as error:
-                self._log.info("leases_left_to_expire", error=str(error))
+                self._log.info("leases_left_to_expire", error=error)
 
     async def _held(self) -> frozenset[str]:
         if self._sole:
@@ -114,7 +114,7 @@ class Partitions:
                 try:
                     await self._held()
                 except StateError as error:
-                    self._log.info("lease_not_renewed_in_drain", error=str(error))
+                    self._log.info("lease_not_renewed_in_drain", error=error)
         self._adjust(frozenset())
 
 

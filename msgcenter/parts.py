@@ -97,7 +97,7 @@ async def patiently(work: Callable[[], Awaitable[None]], clock: Clock, log: Any)
         except (BusError, StateError, StoreError) as error:
             if clock.monotonic() + wait > until:
                 raise
-            log.warning("waiting_for_server", error=str(error), seconds=round(wait, 1))
+            log.warning("waiting_for_server", error=error, seconds=round(wait, 1))
         await clock.sleep(wait)
         wait = min(wait * 2, 5.0)
 

@@ -172,7 +172,7 @@ class PauseWatch:
             try:
                 await self.once()
             except (StateError, StoreError) as error:
-                self._log.info("pauses_wait", error=str(error))
+                self._log.info("pauses_wait", error=error)
             try:
                 async with asyncio.timeout(POLL_S):
                     await stop.wait()

@@ -93,7 +93,15 @@ def channel(
     ]
 
 
-def inbound(state: State, owner: Owner, unite: Unite, opt_out: OptOut, flood: Flood) -> list[Stage]:
+def inbound(
+    state: State,
+    owner: Owner,
+    unite: Unite,
+    opt_out: OptOut,
+    flood: Flood,
+    people: People,
+    clock: Clock,
+) -> list[Stage]:
     return [
         Identify(owner),
         Replay(state, "inbound"),
@@ -101,6 +109,6 @@ def inbound(state: State, owner: Owner, unite: Unite, opt_out: OptOut, flood: Fl
         unite,
         opt_out,  # before `flood`: a refusal is heard however often somebody writes
         flood,
-        Replies(state),
+        Replies(state, people, clock),
         Dispatch(),
     ]

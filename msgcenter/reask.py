@@ -37,6 +37,6 @@ async def reask(store: DueRows, clock: Clock, log: Any, new: Config, stop: async
         try:
             count = await store.hasten_due(clock.now_ms(), but=NOT_OURS)
         except StoreError as error:
-            log.warning("held_messages_not_asked_again", error=str(error))
+            log.warning("held_messages_not_asked_again", error=error)
         else:
             log.info("held_messages_asked_again", messages=count, generation=new.generation)

@@ -74,7 +74,7 @@ class Recount:
             try:
                 await self.look(stop)
             except (StateError, StoreError) as error:
-                self.log.info("recount_waits", error=str(error))
+                self.log.info("recount_waits", error=error)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_S):
                     await stop.wait()

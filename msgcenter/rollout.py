@@ -66,7 +66,7 @@ class Rollout:
         try:
             return await self._store.config_mark() != self._mark
         except StoreError as error:
-            self._log.info("rollout_waits", error=str(error))
+            self._log.info("rollout_waits", error=error)
             return False
 
     async def admit(self, old: Config, new: Config) -> tuple[Config, str]:

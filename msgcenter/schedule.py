@@ -42,7 +42,7 @@ class Schedule:
             try:
                 taken = await self.once()
             except (BusError, StoreError) as error:
-                self._log.warning("schedule_waits", error=str(error))
+                self._log.warning("schedule_waits", error=error)
                 taken = 0
             if taken < TAKE:
                 try:

@@ -393,7 +393,7 @@ class Process:
         try:
             await media.sweep()
         except MediaError as error:
-            self.log.warning("media_not_swept", error=str(error))
+            self.log.warning("media_not_swept", error=error)
 
     async def _reload(self) -> dict[str, Any]:
         assert self.live is not None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from msgcenter.config import Config
@@ -18,11 +18,11 @@ from msgcenter.rulebook import Rulebook
 from msgcenter.stages.expire import Expire
 from msgcenter.stages.policy import Policy
 from msgcenter.stages.reserve import Reserve
-from msgcenter.state import Admit, Conclude
+from msgcenter.state import Admit, Conclude, Snapshot
 from msgcenter.state.cells import Retention
 from msgcenter.state.memory import MemoryState
 from msgcenter.traffic import Asked, Failed, Verdict
-from protocols.envelope import Envelope
+from protocols.envelope import Envelope, Key
 from protocols.outcome import Held
 
 VERDICTS: tuple[Verdict, ...] = ("sent", "held", "dropped")
@@ -114,6 +114,20 @@ class _Waiting:
     said: Said = field(compare=False)
 
 
+class _Counting:
+    """Stands for State where the stages reserve: its counters and lists, and of a message what the simulation made of it.
+    `views`: message -> `sent` or `held`."""
+
+    def __init__(self, state: MemoryState, views: Mapping[str, str]) -> None:
+        self._views = views
+        self.reserve = state.reserve
+        self.listed = state.listed
+        self.enlist = state.enlist
+
+    async def get_many(self, messages: Sequence[str]) -> list[Snapshot]:
+        return [Snapshot(one in self._views, view=self._views.get(one, "")) for one in messages]
+
+
 class Simulation:
     """One set of rules over one stream of traffic. `reach`: the address schemes of a channel kind; `examples`: kept of each kind
     of change."""
@@ -131,11 +145,13 @@ class Simulation:
         # What is concluded is not asked for again; counters live as long as their windows.
         self._state = MemoryState(self._clock, retention=Retention(message_s=3600.0))
         policy = Policy(lambda: self._book, self._clock)
-        reserve = Reserve(self._state, policy, lambda: self._book, self._clock, lambda: False)
+        self._views: OrderedDict[str, str] = OrderedDict()
+        counting = _Counting(self._state, self._views)
+        reserve = Reserve(counting, policy, lambda: self._book, self._clock, lambda: False)
         self._stages = (Expire(self._clock), policy, reserve)
         self._waiting: list[_Waiting] = []
         self._number = 0
-        self._gone: OrderedDict[tuple[str, int], Envelope] = OrderedDict()
+        self._gone: OrderedDict[tuple[str, int], tuple[int, str]] = OrderedDict()
         self._seen: OrderedDict[str, None] = OrderedDict()
         self._examples = examples
         self.report = Report()
@@ -169,8 +185,11 @@ class Simulation:
         for one, after in zip(came, said, strict=True):
             whose = self._whose(one.envelope, one.who)
             before = Said(one.verdict, one.rule, one.until)
-            self._count(whose, before, "before", 1)
-            self._count(whose, after, "after", 1)
+            for row in self._rows(whose):
+                row.before[before.verdict] += 1
+                row.after[after.verdict] += 1
+            _row(self.report.rules, before.rule or NOWHERE).before[before.verdict] += 1
+            _row(self.report.rules, after.rule or NOWHERE).after[after.verdict] += 1
             self._compare(one, whose, before, after)
             if after.verdict == "held":
                 self._hold(one.envelope, one.who, whose, after)
@@ -182,7 +201,8 @@ class Simulation:
             # By which rule it was held is not known any more: it moves in the sums of its category and city.
             for row in self._rows(whose):
                 row.before["held"] -= 1
-            self._count(whose, Said("dropped", one.rule), "before", 1)
+                row.before["dropped"] += 1
+            _row(self.report.rules, one.rule or NOWHERE).before["dropped"] += 1
 
     async def _wake(self, until: int) -> None:
         """Decide again what the simulation held until before now."""
@@ -197,9 +217,11 @@ class Simulation:
                 if after.verdict == "held":
                     self._hold(one.envelope, one.who, one.whose, after)
                 elif after.verdict == "dropped":
+                    self._views.pop(one.envelope.id, None)
                     for row in self._rows(one.whose):
                         row.after["held"] -= 1
-                    self._count(one.whose, after, "after", 1)
+                        row.after["dropped"] += 1
+                    _row(self.report.rules, after.rule or NOWHERE).after["dropped"] += 1
 
     async def _decide(self, asked: Sequence[tuple[Envelope, Person | None]]) -> list[Said]:
         items = [Item(envelope, who=who) for envelope, who in asked]
@@ -216,23 +238,34 @@ class Simulation:
             [Admit(one.key("channel"), (), OWNER, 1.0, one.reservation) for one in paying]
         )
         for one in paying:
-            self._gone[one.id, one.step] = one
+            self._gone[one.id, one.step] = (one.attempt, one.reservation)
+            self._view(one.id, "sent")
         while len(self._gone) > RECENT:
             self._gone.popitem(last=False)
 
     async def _failed(self, failed: Sequence[Failed]) -> None:
         """A definite non-send gives its units back, as live."""
-        back = [self._gone.pop((one.message, one.step), None) for one in failed]
-        calls = [
-            Conclude(one.key("channel"), b"", reservation=one.reservation, unspent="refunded")
-            for one in back
-            if one is not None
-        ]
+        calls = []
+        for one in failed:
+            self._views.pop(one.message, None)
+            gone = self._gone.pop((one.message, one.step), None)
+            if gone is not None:
+                attempt, ticket = gone
+                key = Key(one.message, one.step, attempt, "channel")
+                calls.append(Conclude(key, b"", reservation=ticket, unspent="refunded"))
         if calls:
             await self._state.conclude(calls)
 
+    def _view(self, message: str, view: str) -> None:
+        """For those that wait for what becomes of it."""
+        self._views[message] = view
+        self._views.move_to_end(message)
+        while len(self._views) > RECENT:
+            self._views.popitem(last=False)
+
     def _hold(self, envelope: Envelope, who: Person | None, whose: _Whose, said: Said) -> None:
         self._number += 1
+        self._view(envelope.id, "held")
         held = replace(
             envelope,
             attempt=envelope.attempt + 1,
@@ -253,7 +286,7 @@ class Simulation:
     # -- counting -----------------------------------------------------------------------------------
 
     def _whose(self, envelope: Envelope, who: Person | None) -> _Whose:
-        path = self._book.facts(envelope, who, self._clock.now_ms()).organisation
+        path = self._book.organisation(envelope, who)
         city = path[1] if len(path) > 1 else (who.city if who is not None else "")
         return _Whose(envelope.category, city or NOWHERE)
 
@@ -264,11 +297,6 @@ class Simulation:
             _row(report.categories, whose.category),
             _row(report.cities, whose.city),
         )
-
-    def _count(self, whose: _Whose, said: Said, side: str, number: int) -> None:
-        for row in (*self._rows(whose), _row(self.report.rules, said.rule or NOWHERE)):
-            counts: dict[Verdict, int] = getattr(row, side)
-            counts[said.verdict] += number
 
     def _compare(self, one: Asked, whose: _Whose, before: Said, after: Said) -> None:
         report = self.report

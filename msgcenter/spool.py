@@ -207,7 +207,7 @@ class Spool:
             async with asyncio.timeout(max(LEAST_CONFIRM_S, self._confirm_s - late)):
                 await self._to_bus([parcel for post in bundle for parcel in post.parcels])
         except (BusError, TimeoutError) as error:
-            self._log.warning("bus_not_confirming", error=str(error) or "late")
+            self._log.warning("bus_not_confirming", error=error)
             return False
         return True
 
@@ -233,7 +233,7 @@ class Spool:
             await self._writer.run(lambda db: db.executemany(_INSERT, rows))
         except sqlite3.Error as error:
             problem = SpoolError(f"spool: {error}")
-            self._log.error("spool_not_written", error=str(error))
+            self._log.error("spool_not_written", error=error)
         else:
             self.count += len(rows)
             self.bytes += size
@@ -263,7 +263,7 @@ class Spool:
                 except (BusError, sqlite3.Error) as error:
                     wait = RETRY_S[min(failures, len(RETRY_S) - 1)]
                     failures += 1
-                    self._log.info("spool_waits", error=str(error), count=self.count)
+                    self._log.info("spool_waits", error=error, count=self.count)
                     await asyncio.wait({stopped}, timeout=wait)
         finally:
             stopped.cancel()

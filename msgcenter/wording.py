@@ -20,8 +20,10 @@ _DOES = {
     "routed": "takes it",
     "wait": "makes it wait",
     "hold": "makes it wait",
-    "merge": "makes it wait for others",
-    "held": "stops it on its way",
+    "merge": "makes it wait, to be sent as one with others",
+    "merged": "ends it",
+    "stands": "lets it go for others, too",
+    "held": "makes it wait",
     "downgrade": "sends it another way",
     "review": "wants somebody to look at it",
     "refuse": "refuses it",
@@ -37,6 +39,9 @@ _STAGES = {
     "quiet": "quiet time",
     "reserve": "frequency cap",
     "resolve": "recipient",
+    "review": "review",
+    "wait_until": "time asked for",
+    "expire": "validity",
     "admit": "right before the send",
     "hours": "right before the send",
     "route": "route",
@@ -53,7 +58,9 @@ def decision_words(decision: Mapping[str, Any]) -> str:
     facts = [f"{name}: {_fact(name, v)}" for name, v in (decision.get("facts") or {}).items() if v]
     if facts:
         words += f" ({', '.join(facts)})"
-    if decision.get("next_at"):
+    if decision.get("next_at") and stage == "review":
+        words += f"; if nobody decides by {time_words(decision['next_at'])}, it ends unsent"
+    elif decision.get("next_at"):
         words += f"; next eligible {time_words(decision['next_at'])}"
     elif decision["verdict"] in ("refuse", "drop", "rejected", "suppressed"):
         words += "; waiting does not help"

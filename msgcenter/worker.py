@@ -169,7 +169,7 @@ class Worker:
                 wait = min(0.1 * 2 ** min(failures, 6), 5.0) * self._rng.uniform(0.5, 1.5)
                 self._log.warning(
                     "worker_waits",
-                    error=str(error),
+                    error=error,
                     kind=type(error).__name__,
                     seconds=round(wait, 2),
                 )
@@ -183,7 +183,7 @@ class Worker:
             try:
                 await self._bus.release(self.queue)
             except BusError as error:
-                self._log.info("release_failed", error=str(error))
+                self._log.info("release_failed", error=error)
 
     async def _lease(self, lease: Any, stop: asyncio.Event) -> None:
         try:

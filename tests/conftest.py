@@ -1,27 +1,34 @@
 """Fixtures for tests against real servers and tools: one private RabbitMQ, Redis and PostgreSQL a session,
 started when first asked for, and an isolated piece of each for every test.
 
-A test asks for `rabbit_url` (with `prefix` for its queue names), `redis_url` (an empty database) or
-`postgres_url` (a new database, dropped afterwards). A test that kills a server takes `own_rabbit`,
-`own_redis` or `own_postgres`, which nobody else uses. `prometheus` makes a Prometheus of the test's
-own; `promtool` and `systemd_analyze` are the paths of these tools. Where a server cannot be had the test is
-skipped with the reason; `MSGCENTER_REQUIRE_REAL=1` makes that a failure.
+A test asks for `rabbit_url` (with `prefix` for its queue names), `redis_url` (an empty database),
+`postgres_url` (a new database, dropped afterwards) or `postgres_store_url` (one that has this
+release's tables). A test that kills a server takes `own_rabbit`, `own_redis` or `own_postgres`,
+which nobody else uses. `prometheus` makes a Prometheus of the test's own; `promtool` and
+`systemd_analyze` are the paths of these tools. Where a server cannot be had the test is skipped
+with the reason; `MSGCENTER_REQUIRE_REAL=1` makes that a failure.
 """
 
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 import structlog
+from pydantic import ValidationError
 
+from msgcenter.archive.event_schemas import MODELS
+from msgcenter.archive.events_sink import EventsSink, event_of
+from protocols.envelope import Record
+from tests.migrated import migrate
 from tests.prometheus import Prometheus
 from tests.provision import provide
 from tests.servers import PostgresServer, RabbitNode, RedisServer, find_binary
@@ -91,6 +98,26 @@ def _require(server: str) -> None:
     pytest.skip(f"NO REAL SERVER: {reason}")
 
 
+@pytest.fixture(autouse=True)
+def every_event_is_as_published(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Whatever test makes a process write an event: it is one of the types that `GET /v1/schemas` publishes, and as said there.
+    (Checked by the models that the schemas are made of; tests/unit/archive/test_event_schemas.py checks the schemas.)"""
+    wrong: list[str] = []
+    write = EventsSink.write
+
+    async def checked(self: EventsSink, records: Sequence[Record]) -> None:
+        for event in filter(None, map(event_of, records)):
+            try:
+                MODELS[event.type].model_validate_json(json.dumps(dict(event.data)), strict=True)
+            except (KeyError, ValidationError) as error:
+                wrong.append(f"{event.type}: {error!r}")
+        await write(self, records)
+
+    monkeypatch.setattr(EventsSink, "write", checked)
+    yield
+    assert not wrong, f"events that no schema describes: {wrong[:3]}"
+
+
 @pytest.fixture(scope="session")
 def rabbit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitNode]:
     """The session's RabbitMQ node: shared, so never kill it and name queues with `prefix`."""
@@ -145,6 +172,22 @@ def redis_url(redis_server: RedisServer) -> str:
 def postgres_url(postgres: PostgresServer) -> Iterator[str]:
     """`postgresql+asyncpg://` URL of a new, empty database."""
     url = postgres.create_database()
+    yield url
+    postgres.drop_database(url)
+
+
+@pytest.fixture(scope="session")
+def _migrated_database(postgres: PostgresServer) -> str:
+    """Name of a database with this release's tables, to be copied."""
+    url = postgres.create_database()
+    migrate(url)
+    return url.rpartition("/")[2]
+
+
+@pytest.fixture
+def postgres_store_url(postgres: PostgresServer, _migrated_database: str) -> Iterator[str]:
+    """`postgresql+asyncpg://` URL of a new database with this release's tables, for tests that are not about migrations."""
+    url = postgres.create_database(_migrated_database)
     yield url
     postgres.drop_database(url)
 

@@ -76,7 +76,7 @@ class Inbox:
         except Malformed as error:
             # Sending it again would not mend it, so it is confirmed; there is nothing to hand on.
             self._owner.count("unreadable_deliver")
-            self._port.log.warning("sms_unreadable", error=str(error))
+            self._port.log.warning("sms_unreadable", error=error)
             heard = None
         if isinstance(heard, Said):  # now, not when it is its turn: a repeat may come meanwhile
             name, key = self._name(heard)
@@ -162,7 +162,7 @@ class Inbox:
                 return await work()
             except Unavailable as error:
                 self._owner.count("emit_failed")
-                self._port.log.warning("sms_not_durable", error=str(error))
+                self._port.log.warning("sms_not_durable", error=error)
                 await self._port.clock.sleep(delay)
                 delay = min(delay * 2, 5.0)
 

@@ -105,7 +105,7 @@ class Tokens:
         if error is not None and held is not None:
             later = self._port.clock.now_ms() + round(AGAIN_S * 1000)
             self._held = _Held(held.value, held.ends_ms, later)
-            self._port.log.warning("token_not_renewed", detail=str(error))
+            self._port.log.warning("token_not_renewed", detail=error)
 
     async def _renew(self, stale: str) -> None:
         async with self._port.turn(self._turn, wait_s=WAIT_S) as mine:

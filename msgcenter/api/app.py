@@ -42,9 +42,11 @@ from msgcenter.api.accept import Acceptor
 from msgcenter.api.auth import Keyring
 from msgcenter.api.bundle import Bundler
 from msgcenter.api.deps import Deps
+from msgcenter.api.fair import FairQueue
 from msgcenter.api.health import Readiness
 from msgcenter.api.problems import Problem
 from msgcenter.api.quota import Quotas
+from msgcenter.api.repeats import Repeats
 from msgcenter.api.stream import Streams
 from msgcenter.api.terms import TermsBook
 from msgcenter.api.waits import Waits
@@ -101,7 +103,9 @@ class Api:
         self.deps = deps
         self.partitions = process.bus.partitions
         self.keyring = Keyring(deps.store, deps.pepper, deps.clock, deps.log)
-        self.book = TermsBook(deps.specs)
+        self.fair = FairQueue(deps.clock)
+        self.repeats = Repeats(deps.log)
+        self.book = TermsBook(deps.specs, deps.ways)
         self.acceptor = Acceptor(deps.clock, deps.ids)
         self.groups = GroupLookup(deps.store, deps.clock)
         self.pauses = Pauses(deps.state, deps.store, deps.clock)
@@ -133,29 +137,22 @@ class Api:
         if status != "sent":
             return is_final(status, receipts=True)
         meta = Meta.unpack(snapshot.meta)
-        receipts = any(self._has_receipts(kind, meta.account) for kind in meta.channels)
+        receipts = any(
+            spec.receipts for kind in meta.channels for spec in self.deps.ways(kind, meta.account)
+        )
         return is_final(status, receipts=receipts)
-
-    def _has_receipts(self, kind: str, account: str) -> bool:
-        """Whether a message of this kind may hear more: by its account's channel, else by any that it may have left by."""
-        config = self.deps.live.current
-        own = config.accounts.get(account)
-        if own is not None and own.kind == kind:
-            names = [own.channel]
-        else:
-            names = [n for n, one in config.channels.items() if one.kind == kind and one.enabled]
-        specs = [spec for name in names if (spec := self.deps.spec_of(name)) is not None]
-        if not specs and kind in self.deps.specs:
-            specs = [self.deps.specs[kind]]  # of a channel that is gone
-        return any(spec.receipts for spec in specs)
 
     def refuse_under_pressure(self, caller: str, more: int) -> None:
         """Raises Problem `overloaded` past the soft mark, while leaving, or when `more` would not
         fit the backlog; `caller_overloaded` when they would not fit the caller's share of it."""
         if self.deps.draining():
             raise Problem("overloaded", retry_after=PRESSURE_RETRY_S, why="shutting down")
-        if reason := self.deps.pressure():
-            raise Problem("overloaded", retry_after=PRESSURE_RETRY_S, why=reason)
+        if (
+            self.deps.pressure()
+        ):  # /readyz says what it is; it may name what is no business of callers
+            raise Problem(
+                "overloaded", retry_after=PRESSURE_RETRY_S, why="the bus takes nothing at present"
+            )
         self.bundler.refuse_if_full(caller, more)
 
     def observe(self, metrics: Metrics, route: str, method: str, status: int, took: float) -> None:

@@ -8,6 +8,7 @@ holds HMAC-SHA256(pepper, secret) only.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import os
@@ -17,6 +18,7 @@ import zlib
 from collections import OrderedDict
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -26,7 +28,9 @@ from msgcenter.config import Config
 from msgcenter.store import ApiKey, StoreError
 
 FRESH_S = 3.0
-"""How long a look-up is believed; with the look-up's own time this stays below 5 s."""
+"""How long a look-up is believed before the next one begins, behind the requests."""
+LATEST_S = 4.0
+"""How long at the most, should the next one take its time; with its own time this stays below 5 s."""
 STALE_S = 300.0
 """How long an old answer is believed while the Store is away (nobody can revoke a key then
 either)."""
@@ -121,7 +125,8 @@ def _base62(number: int, width: int) -> str:
 
 
 class Keyring:
-    """Recognises keys; remembers look-ups (also of keys that do not exist) for FRESH_S."""
+    """Recognises keys; remembers look-ups (also of keys that do not exist) for FRESH_S. However many requests need one, a look-up
+    is made once; a request waits for it only when too little is known."""
 
     def __init__(self, store: KeyStore, pepper: bytes, clock: Clock, log: Any) -> None:
         if len(pepper) < LEAST_PEPPER:
@@ -131,6 +136,7 @@ class Keyring:
         self._clock = clock
         self._log = log
         self._known: OrderedDict[str, tuple[ApiKey | None, float]] = OrderedDict()
+        self._looking: dict[str, asyncio.Task[ApiKey | None]] = {}
         self._dummy = hash_secret(pepper, "")
 
     async def identify(self, authorization: str) -> Identity:
@@ -161,22 +167,41 @@ class Keyring:
     def forget(self, keyid: str) -> None:
         """This process just changed the key."""
         self._known.pop(keyid, None)
+        self._looking.pop(keyid, None)  # it may have read the old one
 
     async def _find(self, keyid: str) -> ApiKey | None:
         now = self._clock.monotonic()
         known = self._known.get(keyid)
         if known is not None and now - known[1] < FRESH_S:
             return known[0]
+        looking = self._looking.get(keyid)
+        if looking is None:
+            looking = self._looking[keyid] = asyncio.create_task(self._look(keyid))
+            looking.add_done_callback(partial(self._looked, keyid))
+        if known is not None and now - known[1] < LATEST_S:
+            return known[0]
         try:
-            key = await self._store.find_key(keyid)
+            return await asyncio.shield(looking)
         except StoreError as error:
             if known is not None and known[0] is not None and now - known[1] < STALE_S:
                 self._log.warning("store away, key taken from memory", keyid=keyid)
                 return known[0]
             raise Problem("store_unavailable", retry_after=2) from error
+
+    async def _look(self, keyid: str) -> ApiKey | None:
         # the look-up's own time counts: what is believed is as old as its beginning
-        self._known[keyid] = (key, now)
+        began = self._clock.monotonic()
+        key = await self._store.find_key(keyid)
+        if self._looking.get(keyid) is not asyncio.current_task():
+            return key  # forgotten meanwhile: this may be the key as it was
+        self._known[keyid] = (key, began)
         self._known.move_to_end(keyid)
         while len(self._known) > CACHE:
             self._known.popitem(last=False)
         return key
+
+    def _looked(self, keyid: str, task: asyncio.Task[ApiKey | None]) -> None:
+        if self._looking.get(keyid) is task:
+            del self._looking[keyid]
+        if not task.cancelled():
+            task.exception()  # whoever waits has it; the next request asks again

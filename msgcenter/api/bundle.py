@@ -5,8 +5,8 @@ One flush is at most one `State.begin` (requests with an Idempotency-Key), one `
 `State.accepted` for everything in it. A lone caller is flushed at once.
 
 Callers take turns (deficit round robin): a flush takes up to QUANTUM messages of each that waits before it comes to the first
-again, so whoever hands in little waits for a flush or two, however much another has lying here. The backlog is shared the same
-way: when it is full only callers below their equal share still get a place, up to twice the bound.
+again, so whoever hands in little waits for a flush or two, however much another has lying here. The backlog is shared (api.fair):
+when it is full only callers below their equal share still get a place, and a line that stands still takes no more.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from msgcenter.api.fair import LONGEST_S, refuse_over_share, refused_late
 from msgcenter.api.problems import Problem
 from msgcenter.bus import Bus, BusBlocked, BusError, Frame, Queue
 from msgcenter.bus.topology import SUBMIT, place
@@ -53,6 +54,7 @@ class _Parcel:
 
     envelopes: list[Envelope]
     future: asyncio.Future[Result]
+    since: float
     begin: Begin | None = None
     answer: Callable[[Envelope], bytes] | None = None
     durable: bool = False
@@ -110,16 +112,16 @@ class Bundler:
 
     def refuse_if_full(self, caller: str, more: int) -> None:
         """Raises Problem `caller_overloaded` when `more` messages of `caller` would pass its share, `overloaded` when they would
-        pass the bound."""
-        if not self._count or self._count + more <= self._backlog:
-            return
+        pass the bound; either when the first of its line has waited LONGEST_S already."""
+        own, others = self._own_and_others(caller)
+        refuse_over_share(own, others, self._count, more, self._backlog)
+        if own and self._clock.monotonic() - self._lines[caller].parcels[0].since > LONGEST_S:
+            raise refused_late(own, others, self._count)
+
+    def _own_and_others(self, caller: str) -> tuple[int, int]:
+        """How many messages of the caller wait, and how many other callers' do."""
         line = self._lines.get(caller)
-        own = line.count if line is not None else 0
-        others = len(self._lines) - (line is not None)
-        if others and own + more > self._backlog // (others + 1):
-            raise Problem("caller_overloaded", retry_after=1, count=own)
-        if (not others and own) or self._count + more > 2 * self._backlog:
-            raise Problem("overloaded", retry_after=1, why=f"{self._count} wait for the bus")
+        return (0, len(self._lines)) if line is None else (line.count, len(self._lines) - 1)
 
     async def submit(
         self,
@@ -131,9 +133,12 @@ class Bundler:
         """Make these durable, in one piece (at most one frame's worth), all of one caller; with
         `begin` exactly one envelope."""
         caller = envelopes[0].caller
-        self.refuse_if_full(caller, len(envelopes))
+        own, others = self._own_and_others(caller)
+        refuse_over_share(own, others, self._count, len(envelopes), self._backlog)
         loop = asyncio.get_running_loop()
-        parcel = _Parcel(list(envelopes), loop.create_future(), begin, answer)
+        parcel = _Parcel(
+            list(envelopes), loop.create_future(), self._clock.monotonic(), begin, answer
+        )
         line = self._lines.get(caller)
         if line is None:
             line = self._lines[caller] = _Line(deque())

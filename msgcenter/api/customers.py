@@ -108,6 +108,7 @@ async def many(call: Call) -> web.Response:
     """Whoever has an address (now, or at `at`); or everybody, or everybody with a tag, by id."""
     given = call.query("address", "tag", "cursor")
     deps, now = call.api.deps, call.api.deps.clock.now_ms()
+    at = call.time("at") or now
     if "address" not in given:
         tag, cursor = given.get("tag", ""), given.get("cursor", "")
         page = await deps.store.list_customers(tag, cursor, call.limit())
@@ -117,9 +118,7 @@ async def many(call: Call) -> web.Response:
     if isinstance(address, Fault):
         raise refused([address])
     await deps.customers.lookup.catch_up()
-    person = (await deps.customers.lookup.many([str(address)], call.time("at") or now))[
-        str(address)
-    ]
+    person = (await deps.customers.lookup.many([str(address)], at))[str(address)]
     fits = not given.get("tag") or given["tag"] in person.tag_names
     return shown(CustomersView(items=[customer_view(person, now)] if fits else []))
 
@@ -425,7 +424,7 @@ ROUTES = (
             Param("address", "who has this address", _TEXT),
             Param(
                 "at",
-                "at this time (RFC 3339); none: now",
+                "with `address`: who had it at this time (RFC 3339); none: now",
                 {"type": "string", "format": "date-time"},
             ),
             Param("tag", "only with this tag", _TEXT),

@@ -122,8 +122,8 @@ async def replay_rows(call: Call, rows: Sequence[DeadRow], expires_in: float | N
     for row in rows:
         try:
             item = wire.open_sealed(row.body)
-        except Malformed as error:
-            skipped[row.id] = str(error)
+        except Malformed:
+            skipped[row.id] = "it cannot be read"
             continue
         if not isinstance(item, Envelope):
             skipped[row.id] = "it is a record, not a message"

@@ -120,3 +120,15 @@ class Deps:
             return own
         configured = self.live.current.channels.get(channel)
         return self.specs.get(configured.kind) if configured is not None else None
+
+    def ways(self, kind: str, account: str) -> list[Spec]:
+        """What the channels that a message of this kind may leave by can do: a login's own channel, else every enabled one. As
+        the kind says, when there is none any more."""
+        config = self.live.current
+        own = config.accounts.get(account)
+        if own is not None and own.kind == kind and own.address is not None:
+            names = [own.channel]  # a number may be served by several
+        else:
+            names = [n for n, one in config.channels.items() if one.kind == kind and one.enabled]
+        specs = [spec for name in names if (spec := self.spec_of(name)) is not None]
+        return specs or [self.specs[kind]] * (kind in self.specs)

@@ -6,6 +6,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from msgcenter.api.history import LIMIT
+from msgcenter.api.problems import Problem
 from msgcenter.api.stream import FIRST_S, GROWTH, LAST_S, Pulse, Sse
 from msgcenter.api.views import (
     EventsView,
@@ -14,7 +15,7 @@ from msgcenter.api.views import (
 from msgcenter.api.waits import MOST_S
 from msgcenter.api.web import Call, Param, Route, shown
 from msgcenter.archive.events_sink import cloud_event
-from msgcenter.store import Logged, StoreError
+from msgcenter.store import EventPage, Logged, StoreError
 from msgcenter.store.cursors import decode_positions, encode_positions
 
 _TEXT = {"type": "string"}
@@ -32,6 +33,7 @@ async def read(call: Call) -> web.Response:
     deadline = deps.clock.monotonic() + wait
     pause = FIRST_S
     page = await deps.store.read_events(caller, positions, limit)
+    _complete(page)
     while not page.items and deps.clock.monotonic() < deadline and not deps.draining():
         await deps.clock.sleep(min(pause, max(0.0, deadline - deps.clock.monotonic())))
         pause = min(pause * GROWTH, LAST_S)
@@ -48,6 +50,7 @@ async def stream(call: Call) -> web.StreamResponse:
     cursor = call.request.headers.get("Last-Event-ID", "") or given.get("cursor", "")
     positions = decode_positions(cursor) if cursor else await _begin(call, given.get("from", ""))
     caller = None if call.sees_all else call.caller
+    _complete(await deps.store.read_events(caller, positions, 1))
     async with call.api.streams.one(call.caller):
         sse, pulse = Sse(), Pulse(call)
         await sse.open(call.request)
@@ -72,6 +75,12 @@ async def stream(call: Call) -> web.StreamResponse:
             # The reader is gone, or comes again with its cursor when the Store is back.
             deps.log.debug("stream over", why=type(error).__name__)
         return sse.response
+
+
+def _complete(page: EventPage) -> None:
+    """Raises Problem `cursor_expired` when some behind the cursor are gone: nobody skips one unknowingly."""
+    if page.missed:
+        raise Problem("cursor_expired", missed=page.missed)
 
 
 async def _begin(call: Call, start: str) -> dict[int, int]:
@@ -103,7 +112,7 @@ ROUTES = (
                 "from", "without a cursor: `now` (default), `earliest` or an RFC 3339 time", _TEXT
             ),
         ),
-        problems=("validation_failed", "store_unavailable", "overloaded"),
+        problems=("validation_failed", "cursor_expired", "store_unavailable", "overloaded"),
         media="text/event-stream",
     ),
     Route(
@@ -130,6 +139,6 @@ ROUTES = (
             ),
             LIMIT,
         ),
-        problems=("validation_failed", "store_unavailable"),
+        problems=("validation_failed", "cursor_expired", "store_unavailable"),
     ),
 )

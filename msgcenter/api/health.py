@@ -18,6 +18,7 @@ from msgcenter.api.web import Call, Param, Route, respond, shown
 from msgcenter.bus import Bus
 from msgcenter.clock import Clock
 from msgcenter.config import Config
+from msgcenter.log import said
 from msgcenter.metrics import CONTENT_TYPE
 from msgcenter.state import State, StateError
 from msgcenter.store import StoreError
@@ -72,7 +73,7 @@ class Readiness:
             async with asyncio.timeout(CHECK_S):
                 await self._parts[name].ping()
         except (StateError, StoreError) as error:
-            return CheckView(name=name, ok=False, detail=str(error) or type(error).__name__)
+            return CheckView(name=name, ok=False, detail=said(error))
         except TimeoutError:
             return CheckView(name=name, ok=False, detail=f"no answer within {CHECK_S:g} s")
         return CheckView(name=name, ok=True)

@@ -82,7 +82,7 @@ async def _file_part(request: web.Request) -> BodyPartReader:
                     raise Problem("media_malformed", why="a part must not be encoded")
                 return part
     except ValueError as error:
-        raise Problem("media_malformed", why=str(error)[:120]) from error
+        raise Problem("media_malformed", why="the part cannot be read") from error
     except HttpProcessingError as error:
         raise Problem("media_malformed", why="the head of a part cannot be read") from error
     raise Problem("media_malformed", why="no part has a file name")
@@ -99,7 +99,7 @@ async def _part_chunks(part: BodyPartReader) -> AsyncIterator[bytes]:
     except HttpProcessingError as error:
         raise Problem("media_malformed", why="the head of a part cannot be read") from error
     except ValueError as error:
-        raise Problem("media_malformed", why=str(error)[:120]) from error
+        raise Problem("media_malformed", why="the part cannot be read") from error
 
 
 def _view(row: MediaRow) -> MediaView:
@@ -195,7 +195,7 @@ async def _send(call: Call, row: MediaRow) -> web.StreamResponse:
     try:
         file = await asyncio.to_thread(path.open, "rb")
     except OSError as error:
-        call.api.deps.log.error("media file not readable", media=row.id, error=str(error))
+        call.api.deps.log.error("media file not readable", media=row.id, error=error)
         raise MediaError(f"{row.id}: {error.strerror}") from error
     response = web.StreamResponse(status=200 if span is None else 206, headers=headers)
     response.content_type = row.mime

@@ -71,7 +71,6 @@ WRITE_PROBLEMS = (
 async def send(call: Call) -> web.Response:
     """Accept one message."""
     api, terms = call.api, call.terms
-    call.refuse_if_dry()
     wait = 0.0
     if call.request.query_string:
         call.query("wait")
@@ -136,7 +135,6 @@ async def envelope_of(
 
 async def send_batch(call: Call) -> web.Response:
     """Accept up to 1,000 messages; each item has its own result."""
-    call.refuse_if_dry()
     call.query()
     raw = await call.body()
     items = _items(raw)
@@ -389,7 +387,7 @@ async def _cancel(call: Call, message_id: str) -> bytes:
         # a held message need not wait for its time to learn of it
         await deps.store.retime_due([message_id], deps.clock.now_ms())
         status = CANCELLED
-    return json.dumps({"id": message_id, "status": status}).encode()
+    return _stands(message_id, status, meta)
 
 
 async def _cancel_plan(call: Call, message_id: str, snapshot: Snapshot, meta: Meta) -> bytes:
@@ -399,7 +397,7 @@ async def _cancel_plan(call: Call, message_id: str, snapshot: Snapshot, meta: Me
     if plan_over(snapshot):
         if not snapshot.view.endswith(CANCELLED):
             raise Problem("already_final", id=message_id, status=status)
-        return json.dumps({"id": message_id, "status": status}).encode()
+        return _stands(message_id, status, meta)
     now = deps.clock.now_ms()
     left = max(0, meta.expires_at - now) / 1000
     gate = Suppression(f"message:{message_id}", CANCELLED, left + CANCEL_KEPT_S)
@@ -409,7 +407,19 @@ async def _cancel_plan(call: Call, message_id: str, snapshot: Snapshot, meta: Me
     await deps.store.retime_due([message_id], now)
     snapshot = (await deps.state.get_many([message_id]))[0]
     status = derive(snapshot) if any(snapshot.deliveries.values()) else CANCELLED
-    return json.dumps({"id": message_id, "status": status}).encode()
+    return _stands(message_id, status, meta)
+
+
+def _stands(message_id: str, status: str, meta: Meta) -> bytes:
+    """What was cancelled, as it was answered when it was accepted."""
+    view = AcceptedView(
+        id=message_id,
+        status=status,
+        created_at=when(meta.created_at) or "",
+        expires_at=when(meta.expires_at) if meta.expires_at else None,
+        reference=meta.reference or None,
+    )
+    return view.model_dump_json(exclude_none=True).encode()
 
 
 ROUTES = (
@@ -424,6 +434,7 @@ ROUTES = (
         body=MessageRequest,
         params=(WAIT,),
         writes=True,
+        spends=True,
         problems=WRITE_PROBLEMS,
     ),
     Route(
@@ -436,6 +447,7 @@ ROUTES = (
         scope="send",
         body=BatchRequest,
         writes=True,
+        spends=True,
         problems=WRITE_PROBLEMS,
     ),
     Route(

@@ -19,7 +19,7 @@ from msgcenter.api.texts import CODES
 from msgcenter.api.views import (
     ProblemView,
 )
-from msgcenter.api.web import Call, Route
+from msgcenter.api.web import KEY_PATTERN, Call, Route
 
 _PARAMETER = re.compile(r"\{(\w+)\}")
 _REF = "#/components/schemas/{model}"
@@ -28,6 +28,7 @@ _FILE = {"type": "string", "format": "binary"}
 _KEYED = (
     *("key_missing", "key_invalid", "signature_invalid", "signature_replayed"),
     *("caller_disabled", "scope_missing", "store_unavailable"),
+    *("caller_overloaded", "overloaded"),
 )
 _BODIED = (
     *("validation_failed", "json_invalid", "json_duplicate_key", "json_too_deep"),
@@ -111,7 +112,12 @@ def _operation(route: Route) -> dict[str, Any]:
                 "in": "header",
                 "required": False,
                 "description": "same key, same body: the first answer again (7 days)",
-                "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+                "schema": {
+                    "type": "string",
+                    "minLength": 1,
+                    "maxLength": 255,
+                    "pattern": KEY_PATTERN,
+                },
             }
         )
     if parameters:

@@ -115,6 +115,7 @@ ROUTES = (
         {202: AcceptedView},
         scope="send",
         body=OpportunityRequest,
+        spends=True,
         problems=(*WRITE_PROBLEMS, "idempotency_busy"),
     ),
 )

@@ -153,17 +153,16 @@ class Planner:
             here = (self._placed(fault, node, path) for fault in way)
             self.faults += [fault for fault in here if (fault.field, fault.code) not in known]
         success = node.success or success
-        spec = self.terms.kinds.get(kind)
-        if success in _REPORTED and spec is not None and success not in spec.receipts:
-            facts = {"kind": kind, "known": ["accepted", *sorted(spec.receipts), "replied"]}
-            self.faults.append(Fault(f"{path}.success", "success_unseen", success, facts))
+        account = way.account if isinstance(way, Way) else ""
+        if success in _REPORTED and kind in self.terms.kinds:
+            self._seen(success, kind, account, path)
         if waits and node.wait is None:
             self.faults.append(Fault(f"{path}.wait", "missing", facts={"name": "wait"}))
         self._leaves.append(
             Leaf(
                 kind,
                 content.payload(),
-                way.account if isinstance(way, Way) else "",
+                account,
                 to,
                 round((node.wait or 0.0) * 1000),
                 success,
@@ -171,6 +170,13 @@ class Planner:
             )
         )
         return len(self._leaves)
+
+    def _seen(self, success: str, kind: str, account: str, path: str) -> None:
+        """Refuse a step that waits for what none of the channels it may leave by ever reports."""
+        told = frozenset().union(*(spec.receipts for spec in self.terms.ways(kind, account)))
+        if success not in told:
+            facts = {"kind": kind, "known": ["accepted", *sorted(told), "replied"]}
+            self.faults.append(Fault(f"{path}.success", "success_unseen", success, facts))
 
     def _to(self, node: PlanNode, path: str) -> Address | None:
         if node.to is None:

@@ -10,7 +10,9 @@ from __future__ import annotations
 import dataclasses
 import html
 import json
+import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Literal
 
 from aiohttp import web
@@ -19,6 +21,7 @@ from msgcenter.api.texts import CODES, FIELD_CODES, PHRASES
 
 Language = Literal["en", "zh"]
 MAX_VALUE = 120
+MAX_PHRASE = 500
 MEDIA_TYPE = "application/problem+json"
 #: A fault without a value: the field is not there.
 ABSENT = object()
@@ -178,7 +181,29 @@ def _short(value: object) -> object:
 def _words(fact: object, language: Language) -> object:
     """A list reads as words, and a phrase of ours in the caller's language."""
     if language == "zh" and isinstance(fact, str):
-        return PHRASES.get(fact, fact)
+        return _in_chinese(fact)
     if isinstance(fact, list | tuple | set | frozenset):
         return ", ".join(str(item) for item in fact) or "-"
     return fact
+
+
+@lru_cache(maxsize=1024)
+def _in_chinese(text: str) -> str:
+    """A phrase of the table in Chinese, with what stands in its places; anything else as it is."""
+    if text in PHRASES:
+        return PHRASES[text]
+    for pattern, chinese in _TEMPLATES:
+        if match := pattern.fullmatch(text[:MAX_PHRASE]):
+            return chinese.format_map(match.groupdict())
+    return text
+
+
+def _template(phrase: str) -> re.Pattern[str]:
+    """`the least is {least}` -> a pattern whose groups are its places."""
+    parts = re.split(r"\{(\w+)\}", phrase)
+    return re.compile(
+        "".join(f"(?P<{p}>.+?)" if n % 2 else re.escape(p) for n, p in enumerate(parts)), re.DOTALL
+    )
+
+
+_TEMPLATES = [(_template(phrase), zh) for phrase, zh in PHRASES.items() if "{" in phrase]

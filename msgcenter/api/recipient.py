@@ -48,8 +48,8 @@ def _dialled(number: str, text: str, field: str) -> Address | Fault:
         return Fault(field, "number_invalid", text, {"why": "too long"})
     try:
         parsed = phonenumbers.parse(plain, "CN")
-    except phonenumbers.NumberParseException as error:
-        return Fault(field, "number_invalid", text, {"why": str(error)})
+    except phonenumbers.NumberParseException:
+        return Fault(field, "number_invalid", text, {"why": "it cannot be read as a number"})
     if not phonenumbers.is_valid_number(parsed):
         if match and range_of(match[1]) is None:
             return Fault(field, "number_invalid", text, {"why": "no such range is in use"})

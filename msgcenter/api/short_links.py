@@ -159,7 +159,7 @@ async def _tell(call: Call, row: ShortLinkRow, now: int) -> None:
     try:
         await deps.tell([Parcel(place(SUBMIT, envelope, api.partitions), wire.seal(envelope))])
     except BusError as error:
-        deps.log.warning("click_not_told", link=row.id, msg_id=row.message, error=str(error))
+        deps.log.warning("click_not_told", link=row.id, msg_id=row.message, error=error)
 
 
 # -- read ---------------------------------------------------------------------------------------

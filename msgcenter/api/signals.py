@@ -123,6 +123,7 @@ ROUTES = (
         scope="send",
         body=SignalRequest,
         writes=True,
+        spends=True,
         problems=(
             "validation_failed",
             "json_invalid",

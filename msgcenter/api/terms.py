@@ -3,14 +3,17 @@ dictionary look-up."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from msgcenter.adapter import Spec
 from msgcenter.api.problems import Fault, Problem
 from msgcenter.config import CallerConfig, Config
 from protocols.payload import Payload, Template
+
+Ways: TypeAlias = Callable[[str, str], Sequence[Spec]]
+"""Kind and account ("" = none) -> what the channels that such a message may leave by can do."""
 
 MAX_PLANS = 4096
 MOST_LISTED = 20
@@ -55,6 +58,7 @@ class Terms:
     granted: tuple[str, ...]
     by_kind: Mapping[str, tuple[str, ...]]
     """Kind -> active accounts."""
+    ways: Ways
     _plans: dict[Wish, Plan | tuple[Fault, ...]] = field(default_factory=dict)
 
     def plan(self, wish: Wish) -> Plan | tuple[Fault, ...]:
@@ -184,8 +188,9 @@ def listed(names: Sequence[str]) -> list[str]:
 class TermsBook:
     """Terms by caller for the configuration in force; a new configuration starts a new page."""
 
-    def __init__(self, specs: Mapping[str, Spec]) -> None:
+    def __init__(self, specs: Mapping[str, Spec], ways: Ways) -> None:
         self._specs = specs
+        self._ways = ways
         self._config: Config | None = None
         self._terms: dict[str, Terms] = {}
 
@@ -213,4 +218,4 @@ class TermsBook:
                 by_kind.setdefault(entry.kind, []).append(account)
         granted = tuple(c for c in config.policy.categories if caller.may_send(c))
         frozen = {kind: tuple(names) for kind, names in by_kind.items()}
-        return Terms(name, caller, config, kinds, granted, frozen)
+        return Terms(name, caller, config, kinds, granted, frozen, self._ways)

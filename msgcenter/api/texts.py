@@ -236,7 +236,7 @@ CODES: dict[str, CodeText] = {
     ),
     "overloaded": CodeText(
         503, "Overloaded", "系统繁忙",
-        "too many messages wait to be accepted: {why}", "等待受理的消息过多：{why}",
+        "nothing more can be accepted at present: {why}", "暂时无法受理：{why}",
         "try again after Retry-After seconds", "请在 Retry-After 秒后重试",
     ),
     "quota_exceeded": CodeText(
@@ -279,6 +279,12 @@ CODES: dict[str, CodeText] = {
     "range_unsatisfiable": CodeText(
         416, "No such range", "范围无效",
         "the file has {size} octets", "文件共 {size} 字节", "ask for a range within it", "请求范围须在文件之内",
+    ),
+    "cursor_expired": CodeText(
+        410, "Events no longer kept", "事件已不再保留",
+        "{missed} events behind this cursor are no longer kept", "该游标之后有 {missed} 个事件已不再保留",
+        "start again with from=earliest; GET /v1/messages tells what became of messages meanwhile",
+        "请用 from=earliest 重新开始；期间消息的结果可查 GET /v1/messages",
     ),
     "link_invalid": CodeText(
         403, "Not a link of ours", "链接无效",
@@ -546,7 +552,7 @@ FIELD_CODES: dict[str, FieldText] = {
     ),
 }  # fmt: skip
 
-#: Facts that are words, and what they are called in Chinese.
+#: Facts that are words, wherever they come from, and what they are called in Chinese; `{…}` stands for anything.
 PHRASES: dict[str, str] = {
     "account": "账号",
     "version": "版本",
@@ -562,6 +568,7 @@ PHRASES: dict[str, str] = {
     "review": "待审内容",
     "problem": "问题",
     "shutting down": "正在停止",
+    "the backlog is full": "积压已满",
     "the bus takes nothing at present": "总线暂时无法接收",
     "a part did not answer in time": "某个部件未及时应答",
     "too many streams are open": "打开的事件流过多",
@@ -571,4 +578,68 @@ PHRASES: dict[str, str] = {
     "a part must not be encoded": "各部分不得另行编码",
     "half of a surrogate pair is no character": "半个代理对不是字符",
     "a number is too long": "数字过长",
+    "{message} (line {line} column {column})": "第 {line} 行第 {column} 列：{message}",
+    "not UTF-8 at octet {at}": "第 {at} 字节处不是 UTF-8",
+    "{word} is not JSON": "{word} 不是 JSON",
+    # fields
+    "{count} octets": "{count} 字节",
+    "write it like {example}": "请写成 {example}",
+    "lone surrogate": "含有不成对的代理字符",
+    "it is not a URL": "不是网址",
+    "it must be an http or https URL": "须为 http 或 https 网址",
+    "it holds blanks, backslashes or letters that are to be %-encoded": "含有空白、反斜杠或须以 % 编码的字符",
+    "it cannot be written as JSON in UTF-8": "无法以 UTF-8 编码的 JSON 表示",
+    "it is nested deeper than {limit}": "嵌套超过 {limit} 层",
+    "it has no scheme": "缺少地址类型前缀",
+    "needs one of the schemes {known}": "地址类型须为 {known} 之一",
+    "the value must be 1-{most} characters without blanks": "值须为 1 至 {most} 个字符，不含空白",
+    "needs a number such as {example}": "须为 {example} 这样的号码",
+    "text": "文本",
+    "an integer": "整数",
+    "true or false": "true 或 false",
+    "a list": "列表",
+    "an object": "对象",
+    "a number": "数字",
+    "a finite number": "有限数字",
+    "an integer from 1 to {most}": "1 至 {most} 的整数",
+    "1 to {most}": "1 至 {most}",
+    "pattern {pattern}": "须匹配 {pattern}",
+    "all or unread": "all 或 unread",
+    "a position": "位置序号",
+    "one of {known}": "下列之一：{known}",
+    "there are no {what}": "这里没有可用的名称",
+    "did you mean `{name}`?": "是否想写 `{name}`？",
+    "known fields: {known}": "可用字段：{known}",
+    # telephone numbers
+    "it cannot be read as a number": "无法识别为号码",
+    "too long": "过长",
+    "no such range is in use": "没有这个号段",
+    "not in use": "未启用",
+    "no such country code": "没有这个国家码",
+    "too few digits": "位数不足",
+    "too many digits": "位数过多",
+    "an area code is missing": "缺少区号",
+    "wrong number of digits": "位数不对",
+    # places of events
+    "it leads to an address that may not be called": "指向不允许访问的地址",
+    "callback URL: needs {schemes} and a host": "须为 {schemes} 网址，并有主机名",
+    "callback URL: credentials do not belong in a URL": "网址中不得含用户名或密码",
+    "callback URL: {error}": "网址无法读取：{error}",
+    # versions of the configuration
+    "there is no version {number}; the newest are {known}": "没有版本 {number}，最新的是 {known}",
+    "there is no other version to go back to": "没有可回退的其他版本",
+    # signatures
+    "{header}: missing or unreadable": "{header} 缺失或无法读取",
+    "{header}: missing or not seconds since 1970": "{header} 缺失，或不是 1970 年以来的秒数",
+    "{header}: more than {most} s away from our clock": "{header} 与我方时钟相差超过 {most} 秒",
+    "{header}: no v1 signature by a known secret": "{header} 没有由已知密钥作出的 v1 签名",
+    # files
+    "declared as {declared}, but it is {mime}": "声明为 {declared}，实际为 {mime}",
+    "{declared}: not recognised as one of {takes}": "{declared}：不属于可接受的类型 {takes}",
+    "the file has {size} octets; the least is {least}": "文件只有 {size} 字节，至少须有 {least} 字节",
+    "the part cannot be read": "该部分无法读取",
+    # dead letters
+    "it is a record, not a message": "它是记录，不是消息",
+    "it has expired; give expires_in": "已过期，请填写 expires_in",
+    "it cannot be read": "无法读取",
 }

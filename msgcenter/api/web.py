@@ -25,6 +25,7 @@ from msgcenter.api.auth import Identity
 from msgcenter.api.body import Body
 from msgcenter.api.problems import Fault, Language, Problem, language_of, refused
 from msgcenter.api.quota import headers_of
+from msgcenter.api.repeats import Kind
 from msgcenter.api.signed import HEADERS as SIGNATURE_HEADERS
 from msgcenter.api.signed import check
 from msgcenter.api.strict import Invalid, read_model
@@ -47,7 +48,10 @@ SLOW_S = 1.0
 BODY_S = 15.0
 """How long a body may take that is not a file."""
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}", re.ASCII)
-_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+KEY_PATTERN = r'^([!#-~][!-~]*|"[!#-~][!-~]*|""[!-~]+|")$'
+"""An Idempotency-Key: visible ASCII, bare or as a quoted string, which is not an empty one."""
+_KEY = re.compile(KEY_PATTERN)
+MOST_KEY = 255
 #: Scopes that include another.
 _ALSO = {"read": ("read:all", "admin"), "read:customers": ("customers",)}
 _PARAMETER = re.compile(r"\{(\w+)\}")
@@ -95,6 +99,8 @@ class Route:
     media: str = "application/json"
     upload: tuple[str, ...] = ()
     """Content types of a body that is a file rather than a model."""
+    spends: bool = False
+    """It sends: its messages count in the caller's quota, so without any left it is refused before the rest is looked at."""
 
     @property
     def pattern(self) -> str:
@@ -261,11 +267,10 @@ class Call:
         if text is None:
             return ""
         text = text.strip()
-        if len(text) >= 2 and text[0] == text[-1] == '"':
-            text = text[1:-1]
-        if not _KEY.fullmatch(text):
+        if len(text) > MOST_KEY or not _KEY.fullmatch(text):
             raise Problem("idempotency_key_invalid")
-        return text
+        quoted = len(text) >= 2 and text[0] == text[-1] == '"'
+        return text[1:-1] if quoted else text
 
     def begin(self, key: str, canonical: bytes, new_id: str) -> Begin:
         """One try of a request with a key. The key belongs to caller and route."""
@@ -378,6 +383,9 @@ def endpoint(api: Api, route: Route) -> Handler:
             call.identity = identity
             call.terms = api.book.terms(api.deps.live.current, identity.caller)
             structlog.contextvars.bind_contextvars(caller=identity.caller)
+            await api.fair.turn(identity.caller)
+            if route.spends:
+                call.refuse_if_dry()
             if call.terms.caller.signing is not None:
                 await _signed(call, call.terms.caller.signing)
             if scope and not any(call.has(one) for one in (scope, *_ALSO.get(scope, ()))):
@@ -434,9 +442,14 @@ def frame(api: Api) -> Middleware:
         route: Route | None = request.get(ROUTE)
         path, method = (route.path, route.method) if route else ("unmatched", "-")
         api.observe(metrics, path, method, response.status, took)
-        line = log.info if response.status >= 400 or took >= SLOW_S else log.debug
+        status = response.status
+        line = log.debug
+        if status >= 400 or took >= SLOW_S:
+            caller = call.caller if call is not None else ""
+            if api.repeats.worth_a_line(Kind(caller, method, path, status, code)):
+                line = log.info
         ms = round(took * 1000, 1)
-        line("request", route=path, method=method, status=response.status, ms=ms, code=code)
+        line("request", route=path, method=method, status=status, ms=ms, code=code)
         return response
 
     return around

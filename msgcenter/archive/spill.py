@@ -79,7 +79,7 @@ class Spilled:
             await self._sink.open()
         except SinkError as error:
             self._spilling = True
-            self._log.warning("sink cannot be opened, spilling", sink=self.name, error=str(error))
+            self._log.warning("sink cannot be opened, spilling", sink=self.name, error=error)
         if self._spilling or self._journal.count:
             self._spilling = True
             self._wake.set()
@@ -97,7 +97,7 @@ class Spilled:
             except (SinkError, TimeoutError) as error:
                 if not self._spilling:
                     self._spilling = True
-                    self._log.warning("sink behind, spilling", sink=self.name, error=str(error))
+                    self._log.warning("sink behind, spilling", sink=self.name, error=error)
         # A task of its own: when the caller is cancelled the thread still writes, and `drain` must
         # not think meanwhile that nothing is coming.
         task = asyncio.create_task(self._append([seal(record) for record in records]))
@@ -121,7 +121,7 @@ class Spilled:
                 pause = BACKOFF_S[min(failures, len(BACKOFF_S) - 1)]
                 failures += 1
                 self._log.warning(
-                    "sink still away", sink=self.name, error=str(error), waiting=self._journal.count
+                    "sink still away", sink=self.name, error=error, waiting=self._journal.count
                 )
                 await self._clock.sleep(pause)
 
@@ -164,7 +164,7 @@ class Spilled:
         try:
             item = open_sealed(entry)
         except Malformed as error:  # checked by CRC, so only a release that is too old can say this
-            self._log.error("spilled record unreadable, left out", sink=self.name, error=str(error))
+            self._log.error("spilled record unreadable, left out", sink=self.name, error=error)
             return None
         return item if isinstance(item, Record) else None
 

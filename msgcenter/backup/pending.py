@@ -23,7 +23,6 @@ from msgcenter.state import Conclude, Snapshot, State, Suppression
 from msgcenter.state.cells import snapshot
 from msgcenter.status import Meta
 from msgcenter.store.copying import Waiting
-from msgcenter.store.tables import PAUSED as _PAUSED_SQL
 from protocols import wire
 from protocols.envelope import Envelope, Key, Record
 from protocols.errors import Malformed
@@ -33,18 +32,21 @@ from protocols.payload import Advance, DeliveryReport, Notice, Pull, Recall, Sig
 GATE_S = 90 * 86400.0
 """How long the gate of a restored message stands; what of it came later than this would have to be a plan of months."""
 BATCH = 200
+NEVER_EARLY = ("send_at", "retry")
+"""Rules of due rows that nothing but their time, or a cancellation, lets out: others go when rules are edited, a review is
+decided, a pause ends, caps are counted."""
 _OUT = out_topic("")
-_PAUSED_RULE = _PAUSED_SQL.split("'")[1]
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """One pass that waits. `due`: it waits for a time that is not yet; it cannot have left."""
+    """One pass that waits. `due`: it waits for a time that is not yet, and has not left unless it was let out `early`."""
 
     envelope: Envelope
     pipeline: str
     due: bool = False
+    early: bool = False
 
 
 @dataclass(slots=True)
@@ -120,27 +122,28 @@ def _open(body: bytes, pipeline: str, found: Pending) -> None:
         found.unreadable += 1  # the process puts it with the invalid ones at its start
         return
     for data in sealed:
-        _one(data, pipeline, False, found)
+        _one(data, pipeline, found)
 
 
-def _one(data: bytes, pipeline: str, later: bool, found: Pending) -> None:
+def _one(
+    data: bytes, pipeline: str, found: Pending, due: bool = False, early: bool = False
+) -> None:
     try:
         item = wire.open_sealed(data)
     except Malformed:
         found.unreadable += 1
         return
     if not isinstance(item, Record) and concerns(item):
-        found.add(Pass(item, pipeline, later))
+        found.add(Pass(item, pipeline, due, early))
 
 
 async def in_the_store(waiting: AsyncIterator[Waiting], now_ms: int, found: Pending) -> None:
-    """The passes of due and parked rows. What a pause holds may have been let out before its time."""
+    """The passes of due and parked rows."""
     async for one in waiting:
         if one.queue:
-            _one(one.body, pipeline_of(one.queue), False, found)
+            _one(one.body, pipeline_of(one.queue), found)
         else:
-            later = one.at_ms > now_ms and not one.rule.startswith(_PAUSED_RULE)
-            _one(one.body, SUBMIT, later, found)
+            _one(one.body, SUBMIT, found, one.at_ms > now_ms, one.rule not in NEVER_EARLY)
 
 
 def outcome(made_at: str) -> Suppressed:

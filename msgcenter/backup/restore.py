@@ -15,7 +15,7 @@ import shutil
 import sqlite3
 import tarfile
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -26,6 +26,7 @@ from msgcenter.backup import CHUNK, DATABASES, MANIFEST, BackupError, Manifest, 
 from msgcenter.backup.gaps import Gap, Seen
 from msgcenter.backup.make import TABLES, check_database
 from msgcenter.backup.pending import (
+    BATCH,
     Pass,
     Pending,
     Remembered,
@@ -43,7 +44,7 @@ from msgcenter.parts import lock_folder, open_state
 from msgcenter.pauses import Pauses, gate_of
 from msgcenter.settle import RESTORED, frames, publish_frames
 from msgcenter.state import State
-from msgcenter.status import PENDING
+from msgcenter.status import PENDING, derive
 from msgcenter.store import migrate
 from msgcenter.store.copying import Copying
 from msgcenter.store.store import Store
@@ -57,6 +58,7 @@ PAUSED_FROM = 4
 """Tiers from here on wait after a restore until somebody lets them go."""
 PAUSED_BY = "restore"
 PAUSED_WHY = "restored from a backup: opt-outs since then may be lost"
+HELD = "held"
 ORPHAN = 900
 """The attempt under which the end of a message without any carrier is told; no real one comes so far."""
 
@@ -263,9 +265,10 @@ class _Settling:
             state_file = self._fresh / "state.db"
             known = {one.id: one for one in remembered(state_file)} if state_file.is_file() else {}
             seen = self._seen()
-            passes, gates, orphans = _chosen(pending, known, seen)
             state = open_state(self._config, self._clock, self._fresh)
             stack.push_async_callback(state.close)
+            held = await self._held(state, pending)
+            passes, gates, orphans = _chosen(pending, known, seen, held)
             self._progress("marking", 0, len(passes))
             ended = outcome(self._made_at)
             orphaned = [Pass(_stand_in(one), "submit") for one in orphans]
@@ -341,6 +344,26 @@ class _Settling:
             state = gaps.from_state(self._old / "state.db")
         return gaps.joined(archive, state)
 
+    async def _held(self, state: State, pending: Pending) -> set[str]:
+        """Messages that the newest State there is, the one that is replaced or a Redis that went on, knows to be held: what is
+        held has not left."""
+        if self._process.state.kind == "redis":
+            ids = sorted({key.message for key, one in pending.passes.items() if one.due})
+            found: set[str] = set()
+            for at in range(0, len(ids), BATCH):
+                some = ids[at : at + BATCH]
+                snapshots = await state.get_many(some)
+                known = zip(some, snapshots, strict=True)
+                found |= {id_ for id_, snapshot in known if derive(snapshot) == HELD}
+            return found
+        if self._old is None:
+            return set()
+        return {
+            id_
+            for id_, one in gaps.from_state(self._old / "state.db").items()
+            if one.status == HELD
+        }
+
     async def _tell(self, orphans: Sequence[Remembered], ended: Suppressed, now: int) -> None:
         """Records of the end of messages that nothing carries, for callers, archive and message store."""
         if not orphans:
@@ -413,17 +436,22 @@ class _Settling:
 
 
 def _chosen(
-    pending: Pending, known: Mapping[str, Remembered], seen: Mapping[str, Seen]
+    pending: Pending,
+    known: Mapping[str, Remembered],
+    seen: Mapping[str, Seen],
+    held: Collection[str],
 ) -> tuple[list[Pass], list[str], list[Remembered]]:
     """(passes that may have left, messages to gate beside them, messages that nothing carries).
 
-    A pass that waits for a time that is not yet cannot have left, unless somebody knows that its message went on.
+    A pass that waits for a time that is not yet cannot have left, unless somebody knows that its message went on, or it may have
+    been let out early and nobody knows that it is `held` still.
     """
     moved = {id_ for id_, one in seen.items() if one.status and one.status not in PENDING}
     passes = [
         one
         for key, one in pending.passes.items()
         if not one.due
+        or (one.early and key.message not in held)
         or key.message in moved
         or (key.message in known and known[key.message].open_plan)
     ]

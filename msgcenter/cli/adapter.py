@@ -13,6 +13,8 @@ from msgcenter import matrix
 from msgcenter.cli.scaffold import files
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
+MOST = 40
+"""Characters of a kind."""
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
 
@@ -37,23 +39,29 @@ def new(
         Path, typer.Option(help="Where; a folder of that name is made in it.")
     ] = Path(),
 ) -> None:
-    """Write a package with an adapter over HTTP, its rig and its tests: it passes the contract suite as it is."""
-    if not _NAME.fullmatch(name) or len(name) > 40:
-        _refuse(f"{name!r}: lower-case letters, digits and single hyphens, such as notice-board")
+    """Write a package with an adapter over HTTP and its rig: it passes the contract suite as it is."""
+    if not _NAME.fullmatch(name) or len(name) > MOST:
+        _refuse(
+            f"NAME {name!r}: lower-case letters, digits and single hyphens, at most {MOST}, such as notice-board"
+        )
     if name in matrix.installed():
         _refuse(f"{name}: this kind is installed already; choose another name")
     home = folder / name
     if home.exists():
         _refuse(f"{home}: is there already; choose another name or --folder")
-    made = files(name)
-    for path, text in made.items():
-        target = home / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text, "utf-8")
-        typer.echo(target)
+    try:
+        for path, text in files(name).items():
+            target = home / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(text, "utf-8")
+            typer.echo(target)
+    except OSError as error:
+        _refuse(f"--folder {folder}: {error.strerror}; choose one that can be written to")
+    # This interpreter: another one would not find msgcenter.
     typer.echo(
-        f"\nnext: pip install -e {home}, then in a checkout of msgcenter\n"
-        f"      python -m pytest tests/contract/test_adapter.py -k {name}"
+        f"\nnext: {sys.executable} -m pip install -e {home}\n"
+        f"then, in a checkout of msgcenter:\n"
+        f"      {sys.executable} -m pytest tests/contract/test_adapter.py -k {name}"
     )
 
 

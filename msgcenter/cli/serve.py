@@ -66,7 +66,7 @@ def run(folder: Path | None, env: dict[str, str]) -> int:
     try:
         asyncio.run(process.run_until_signalled())
     except CANNOT_START as error:
-        process.log.error("cannot_start", error=str(error), kind=type(error).__name__)
+        process.log.error("cannot_start", error=error, kind=type(error).__name__)
         return EX_UNAVAILABLE
     return 0
 

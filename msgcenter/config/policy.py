@@ -138,7 +138,8 @@ class Cap(Strict):
     windows: tuple[CapWindow, ...] = Field(min_length=1, max_length=8)
     """Spans of time with their limits; all apply."""
     on_cap: Literal["drop", "hold", "downgrade", "merge"] = "drop"
-    """At the limit: drop it, hold it until there is room, or try another kind; merge waits like hold."""
+    """At the limit: drop it, hold it until there is room, try another kind, or merge: it waits, and the newest
+    of those that wait together is sent for all. See the ops guide."""
     max_wait: Duration | None = Field(default=None, description="for hold: then it is dropped")
     to: Name | None = Field(default=None, description="for downgrade: the kind tried instead")
     reserve: int = Field(default=0, ge=0, description="of each limit, kept for tiers P0-P3")

@@ -26,6 +26,9 @@ _SCHEMES = {
     "postgres": {"postgresql", "postgresql+asyncpg"},
 }
 
+#: Bus, State and Store that several processes can share.
+_SHARED = ("rabbit", "redis", "postgres")
+
 
 class _Server(Strict):
     """A part that lives in a file under `data`, or on a server at `url`."""
@@ -128,8 +131,8 @@ class ApiConfig(Strict):
     max_body: Size = Field(default=4 << 20, description="largest request body")
     pepper: Secret | None = Field(
         default=None,
-        description="keys the hashes of API keys, 16 octets or more, the same in every process; "
-        "none: a file of the data folder, made at the first start",
+        description="keys the hashes of API keys, 16 octets or more, the same in every process, so needed with rabbit, redis "
+        "and postgres; none: a file of the data folder, made at the first start",
     )
     public_url: str | None = Field(
         default=None,
@@ -226,6 +229,22 @@ class StoreArchive(Strict):
     """Whether it is kept; without it the API knows no history."""
 
 
+class EventArchive(Strict):
+    """The event log, which callers read by `GET /v1/events` and subscriptions are fed from."""
+
+    keep: Duration = Field(
+        default=30 * 86400.0,
+        description="how long an event can be read; who stands longer behind is told how many it missed",
+    )
+
+    @field_validator("keep")
+    @classmethod
+    def _keep_bounds(cls, value: float) -> float:
+        if not 86400 <= value <= 3660 * 86400:
+            raise fault("must be between 1d and 3660d", "30d lets a reader be away for a month")
+        return value
+
+
 class ArchiveConfig(Strict):
     """Where records go."""
 
@@ -233,6 +252,8 @@ class ArchiveConfig(Strict):
     """Archive files, one JSON line a record."""
     store: StoreArchive = StoreArchive()
     """The message store, which the API's history reads."""
+    events: EventArchive = EventArchive()
+    """The event log."""
 
 
 class MediaConfig(Strict):
@@ -313,12 +334,12 @@ class ProcessConfig(Strict):
         missing = [role for role in ROLES if role not in self.roles]
         alone = [
             f"{part}.kind {kind}"
-            for part, kind, servers in (
-                ("bus", self.bus.kind, ("rabbit",)),
-                ("state", self.state.kind, ("redis",)),
-                ("store", self.store.kind, ("postgres",)),
+            for part, kind in (
+                ("bus", self.bus.kind),
+                ("state", self.state.kind),
+                ("store", self.store.kind),
             )
-            if kind not in servers
+            if kind not in _SHARED
         ]
         if missing and alone:
             raise fault(
@@ -330,5 +351,17 @@ class ProcessConfig(Strict):
             raise fault(
                 "bus.kind rabbit with state.kind memory would forget claims and caps at a restart",
                 "set state.kind to redis (or sqlite for a single process)",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _one_pepper(self) -> ProcessConfig:
+        """The pepper of a data folder is known to one process only: under it others would refuse its keys, links and signatures."""
+        servers = (self.bus.kind, self.state.kind, self.store.kind) == _SHARED
+        if self.api.pepper is None and servers:
+            raise fault(
+                "api.pepper is missing, but rabbit, redis and postgres are there for several processes: each would make a "
+                "pepper of its own and refuse the API keys, signed links and subscriptions of the others",
+                "add `api: {pepper: ${env:KEY_PEPPER}}`, the same in every process; `openssl rand -hex 32` makes a good one",
             )
         return self

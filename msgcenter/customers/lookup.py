@@ -104,7 +104,7 @@ class CustomerLookup:
                 await self.catch_up()
             except StoreError as error:
                 if self._log is not None:
-                    self._log.info("customer_changes_wait", error=str(error))
+                    self._log.info("customer_changes_wait", error=error)
             try:
                 async with asyncio.timeout(POLL_S):
                     await stop.wait()

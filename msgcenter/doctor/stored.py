@@ -10,7 +10,7 @@ from pathlib import Path
 
 from msgcenter.doctor import Finding, Look, fail, ok, warn
 from msgcenter.parts import DataFolderBusy, lock_folder
-from msgcenter.store import StoreError
+from msgcenter.store import StoreError, migrate
 from msgcenter.store.store import Store
 
 KEY_AGE_DAYS = 365
@@ -102,21 +102,35 @@ async def tables(look: Look) -> AsyncIterator[Finding]:
         await store.open()
         try:
             has, needs = await store.revision()
+            newer = bool(has) and not migrate.is_known(has)
+            wrong = await store.obstacles() if newer else []
         finally:
             await store.close()
     except StoreError as error:
         yield fail("store", f"cannot be read: {error}", "see the findings about its server or file")
         return
+    look.tables = has == needs or (newer and not wrong)
     if has == needs:
-        look.tables = True
         yield ok("store", f"tables at {has}")
     elif not has:
         yield warn("store", "has no tables yet", "start msgcenter: the first process makes them")
+    elif wrong:
+        yield fail(
+            "store",
+            f"tables are at {has}, of a newer release that this one cannot work on: {'; '.join(wrong[:3])}",
+            "upgrade this machine to the newer release",
+        )
+    elif newer:
+        yield warn(
+            "store",
+            f"tables are at {has}, of a newer release; this one, at {needs}, works on them",
+            "finish the upgrade of this machine, or stay with this release everywhere: docs/upgrades.md",
+        )
     else:
         yield fail(
             "store",
             f"tables are at {has}, this release needs {needs}",
-            "start a process of this release: it migrates; if the tables are the newer ones, upgrade this machine",
+            "start a process of this release: it migrates",
         )
 
 

@@ -78,7 +78,7 @@ class Downgrade:
 
 @dataclass(frozen=True, slots=True)
 class Merge:
-    """The message waits to be sent as one with others."""
+    """The message waits, and of those that wait together the newest is sent for all."""
 
 
 OnCap: TypeAlias = Drop | Hold | Downgrade | Merge

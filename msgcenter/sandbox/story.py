@@ -14,7 +14,10 @@ from rich.text import Text
 from msgcenter.wording import decision_words
 
 WIDTH = 150
-STOPS = frozenset({"wait", "hold", "merge", "refuse", "drop", "review", "rejected", "suppressed"})
+STOPS = frozenset(
+    {"wait", "hold", "held", "merge", "merged"}
+    | {"refuse", "drop", "review", "rejected", "suppressed"}
+)
 """Verdicts that keep a message from leaving."""
 
 
@@ -73,14 +76,15 @@ class Story:
                 words.append(f"{len(remote)} part{'s' * (len(remote) > 1)}, first id {remote[0]}")
             said = "  ".join(word for word in words if word)
             self.line(f"     {_ms(entry['at']) - began:6d} ms  {what:<8} {said}", "dim")
+            if entry["outcome"] in ("held", "suppressed") and (why := _telling(entry)):
+                self.line(f"               because  {why}", "dim")
         code = f"  {view['code']}" if view.get("code") else ""
         self.line(f"               status   {view['status']}{code}", "dim")
 
     def why(self, view: Mapping[str, Any]) -> str:
         """The decision that a message waits or ended by, in words; "" when there is none."""
-        decisions = [d for entry in view.get("trace") or () for d in entry.get("decisions") or ()]
-        telling = [decision for decision in decisions if decision["verdict"] in STOPS]
-        words = decision_words(telling[-1]) if telling else ""
+        telling = [_telling(entry) for entry in view.get("trace") or ()]
+        words = next(filter(None, reversed(telling)), "")
         self.line(f"     {view.get('status')}  {view.get('code') or ''}  {words}", "dim")
         return words
 
@@ -110,6 +114,12 @@ class Story:
             if not claim.true:
                 self.line(f"  ✗ {claim.chapter}: {claim.text}", "red")
         return all_true
+
+
+def _telling(entry: Mapping[str, Any]) -> str:
+    """The decision that stopped one pass, in words; "" when there is none."""
+    stops = [one for one in entry.get("decisions") or () if one["verdict"] in STOPS]
+    return decision_words(stops[-1]) if stops else ""
 
 
 def short(value: object) -> str:

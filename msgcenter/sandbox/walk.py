@@ -108,8 +108,15 @@ async def later(scene: Scene) -> None:
     async def look() -> Any:
         return await desk.get(f"/v1/messages/{unwanted}")
 
-    held = await desk.until(look, lambda view: bool(view.get("status") == "held"))
-    story.claim("until then its status is held", held.get("status") == "held", held)
+    held = await desk.until(
+        look, lambda view: view.get("status") == "held" and bool(view.get("trace"))
+    )
+    words = story.why(held)
+    story.claim(
+        "until then its status is held, and it says until when",
+        held.get("status") == "held" and "next eligible" in words,
+        held,
+    )
     answer = await desk.call("POST", f"/v1/messages/{unwanted}:cancel")
     story.claim("the second one is cancelled: 200", answer.status == 200, answer)
     view = await desk.settled(message, has_receipt)
@@ -268,7 +275,7 @@ async def why_not(scene: Scene) -> None:
     words = story.why(view)
     story.claim(
         "a promise of money: held until somebody has looked at it",
-        view.get("status") == "held" and "promises" in words,
+        view.get("status") == "held" and "promises" in words and "if nobody decides by" in words,
         view,
     )
     await desk.call("POST", f"/v1/messages/{risky}:cancel")

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from msgcenter.clock import Clock
+from msgcenter.customers import Person
 from msgcenter.metrics import Metrics
 from msgcenter.pipeline import Item
 from msgcenter.plans import (
@@ -27,6 +28,7 @@ from msgcenter.plans import (
     told,
 )
 from msgcenter.policy.plan import News, Progress, actions_of, advance
+from msgcenter.rulebook import People
 from msgcenter.state import Listing, PlanStep, State, StateError
 from msgcenter.status import Meta
 from protocols.envelope import Decision, Envelope, hashed
@@ -300,14 +302,18 @@ class Hear:
 
 
 class Replies:
-    """replies: what somebody wrote, in the inbound pipeline: which plans of theirs wait for an answer, on whatever channel."""
+    """replies: what somebody wrote, in the inbound pipeline: which plans of theirs wait for an answer, on whatever channel and to
+    whichever address of theirs it went."""
 
     name = "replies"
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: State, people: People, clock: Clock) -> None:
         self._state = state
+        self._people = people
+        self._clock = clock
 
     async def __call__(self, items: Sequence[Item]) -> None:
+        """Raises StateError, StoreError."""
         wrote = [
             item
             for item in items
@@ -317,10 +323,21 @@ class Replies:
         ]
         if not wrote:
             return
-        wanted = [(REPLIED, _names(item.envelope), item.envelope.id) for item in wrote]
+        now = self._clock.now_ms()
+        senders = {str(one) for item in wrote if (one := item.envelope.sender) is not None}
+        known = await self._people.many(senders, now) if senders else {}
+        wanted = [(REPLIED, _names(item.envelope, known, now), item.envelope.id) for item in wrote]
         for item, plans in zip(wrote, await _find(self._state, wanted), strict=True):
             item.answered = plans
 
 
-def _names(envelope: Envelope) -> list[str]:
-    return sorted({envelope.person, str(envelope.sender or "")} - {""})
+def _names(envelope: Envelope, known: Mapping[str, Person], now: int) -> list[str]:
+    """Under which a plan for the writer is listed: its recipient, as the caller wrote it or as the directory has it."""
+    sender = str(envelope.sender or "")
+    names = {envelope.person, sender}
+    if (who := known.get(sender)) is not None:
+        # Not its aliases: among them are numbers that are somebody else's by now.
+        names |= {who.key, *who.members}
+        names |= {f"customer:{member}" for member in who.members}
+        names |= {held.address for held in who.holdings if held.covers(now)}
+    return sorted(names - {""})

@@ -1,4 +1,5 @@
-"""reserve: frequency caps, the last question before a message is routed: one State call takes the units of a whole micro-batch.
+"""reserve: frequency caps, the last question before a message is routed: one State call takes the units of a whole micro-batch
+(rules that merge need three more, see `merge`).
 
 What is taken stands open until `admit` spends it; whatever ends the message before that gives it back (`settle`).
 """
@@ -11,9 +12,10 @@ from typing import Protocol
 from msgcenter.clock import Clock
 from msgcenter.pipeline import Item
 from msgcenter.policy.capped import Capped, judge
-from msgcenter.policy.caps import Asked, CapRule, Downgrade, Drop, Hold
+from msgcenter.policy.caps import Asked, CapRule, Downgrade, Drop, Hold, Merge
 from msgcenter.recount import REBUILDING
 from msgcenter.rulebook import KNOWS_FROM, Rulebook
+from msgcenter.stages.merge import Lists, Merging
 from msgcenter.stages.policy import Policy, go_by
 from msgcenter.state.units import Reserve as Wanted
 from msgcenter.state.units import Reserved
@@ -25,7 +27,7 @@ LOOK_AGAIN_MS = 60_000
 ROUNDS = 4
 
 
-class Reserving(Protocol):
+class Reserving(Lists, Protocol):
     """The part of State that is needed here; a dry run has one that only looks."""
 
     async def reserve(self, items: Sequence[Wanted]) -> list[Reserved]: ...
@@ -69,8 +71,21 @@ class Reserve:
                 pairs.append((item, asked))
             elif item.envelope.reservation:
                 item.amend(reservation="")
-        if not pairs:
-            return []
+        merging = Merging(self._state, now)
+        await merging.load(pairs)
+        for item, _ in pairs:
+            if rule := merging.settle(item):
+                self._policy.count(rule, item.decisions[-1].verdict)
+        pairs = [(item, asked) for item, asked in pairs if item.undecided]
+        again = await self._ask(pairs, merging, book, now) if pairs else []
+        await merging.write()
+        await self._policy.review(again, book, now)
+        return [item for item in again if item.outcome is None]
+
+    async def _ask(
+        self, pairs: Sequence[tuple[Item, Asked]], merging: Merging, book: Rulebook, now: int
+    ) -> list[Item]:
+        """Those that go by another kind now."""
         answers = await self._state.reserve(
             [
                 Wanted(item.envelope.id, item.envelope.step, item.envelope.attempt, asked.takes)
@@ -81,12 +96,14 @@ class Reserve:
         for (item, asked), answer in zip(pairs, answers, strict=True):
             if answer.ok:
                 self._taken(item, asked, answer.ticket)
+                merging.stands(item)
                 continue
             capped = judge(asked, answer.denied, now)
             if self._capped(item, capped, book, now):
                 again.append(item)
-        await self._policy.review(again, book, now)
-        return [item for item in again if item.outcome is None]
+            elif isinstance(capped.action, Merge) and isinstance(item.outcome, Held):
+                merging.waits(item.envelope, item.outcome.until)
+        return again
 
     def _taken(self, item: Item, asked: Asked, ticket: str) -> None:
         item.amend(reservation=ticket)

@@ -268,10 +268,12 @@ class Logged:
 
 @dataclass(frozen=True, slots=True)
 class EventPage:
-    """`cursor`: partition -> last position read; give it to the next `read_events`."""
+    """`cursor`: partition -> last position read; give it to the next `read_events`. `missed`: so many events behind the cursor
+    that was given are no longer kept, of whatever caller."""
 
     items: tuple[Logged, ...]
     cursor: Mapping[int, int]
+    missed: int = 0
 
 
 # -- accounts and groups ---------------------------------------------------------------------------

@@ -251,8 +251,8 @@ class Database:
                 await cast(AsyncEngine, engine).dispose()
 
     async def migrate(self) -> None:
-        """Bring the tables to this release; several processes may call it at once. Raises
-        StoreError."""
+        """Bring the tables to this release; several processes may call it at once. Those of a newer release stay as they are.
+        Raises StoreError, also when this release cannot work on a newer one's tables."""
         with plain_errors():
             async with self._engine(self._writer).begin() as connection:
                 await connection.run_sync(migrate.upgrade)
@@ -261,6 +261,11 @@ class Database:
         """(the database's migration, the one this release needs); equal when all is well."""
         async with self._read() as connection:
             return await connection.run_sync(migrate.current), migrate.newest()
+
+    async def obstacles(self) -> list[str]:
+        """What keeps this release from working on the tables of a newer one; empty when nothing does."""
+        async with self._read() as connection:
+            return await connection.run_sync(migrate.obstacles)
 
     async def ping(self) -> None:
         """Ask for an answer. Raises StoreError."""

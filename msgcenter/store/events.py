@@ -12,7 +12,7 @@ import heapq
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Row, Select, func, select, union_all, update
+from sqlalchemy import Row, Select, func, literal, select, union_all, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from msgcenter.store import Event, EventPage, Logged
@@ -103,10 +103,14 @@ class Events(Database):
         partition.
 
         An empty page means that there is nothing new. Partitions that the cursor does not name
-        start at their first.
+        start at the first that is kept.
         """
         heads = await self.event_heads()
+        behind = [p for p, head in heads.items() if cursor.get(p, 0) < head]
+        begins = await self._event_begins(heads, behind)
         positions = {**dict.fromkeys(heads, 0), **cursor}
+        missed = sum(max(0, begins[p] - cursor[p]) for p in behind if p in cursor)
+        positions |= {p: max(positions[p], begins[p]) for p in behind}
         queries: list[Select[Any]] = []
         for partition in sorted(heads):
             if positions[partition] >= heads[partition]:
@@ -121,7 +125,7 @@ class Events(Database):
                 query = query.where(event.c.caller == clean(caller))
             queries.append(query)
         if not queries:
-            return EventPage((), positions)
+            return EventPage((), positions, missed)
         # SQLite takes no LIMIT directly inside a UNION.
         parts = [select(query.subquery()) for query in queries]
         by_partition: dict[int, list[Logged]] = {}
@@ -140,7 +144,26 @@ class Events(Database):
             # Read to the end: the heads are older than the rows, so nothing up to them is missing.
             if given.get(partition, 0) == len(by_partition.get(partition, ())) < limit:
                 positions[partition] = max(positions[partition], head)
-        return EventPage(tuple(page), positions)
+        return EventPage(tuple(page), positions, missed)
+
+    async def _event_begins(
+        self, heads: Mapping[int, int], partitions: Sequence[int]
+    ) -> dict[int, int]:
+        """The position before the first event that each of these still has; its head when it has none."""
+        if not partitions:
+            return {}
+        first = [
+            select(
+                literal(partition).label("partition"), func.min(event.c.position).label("position")
+            ).where(event.c.partition == partition)
+            for partition in partitions
+        ]
+        async with self._read() as connection:
+            rows = (await connection.execute(union_all(*first))).all()
+        return {
+            row.partition: heads[row.partition] if row.position is None else int(row.position) - 1
+            for row in rows
+        }
 
     async def event_positions(self, before: int) -> dict[int, int]:
         """In each partition the position before its first event that happened at a time (epoch milliseconds) or later: what

@@ -19,6 +19,7 @@ from msgcenter.store.messages import Messages
 from msgcenter.store.park import Parked
 from msgcenter.store.past import Past
 from msgcenter.store.pauses import Pauses
+from msgcenter.store.retention import Retention
 from msgcenter.store.reviews import Reviewing
 from msgcenter.store.seals import Seals
 from msgcenter.store.short_links import ShortLinks
@@ -49,6 +50,7 @@ class Store(
     ShortLinks,
     Subscribing,
     Past,
+    Retention,
 ):
     """`Store("sqlite:////data/store.db", clock)` or `Store("postgresql://user@host/db", clock)`.
 

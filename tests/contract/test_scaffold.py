@@ -63,8 +63,16 @@ def _all(home: Path) -> str:
     return "".join(path.read_text() for path in home.rglob("*") if path.is_file())
 
 
-@pytest.mark.parametrize("name", ["Bad_Name", "sms", "-x", "a--b"])
+@pytest.mark.parametrize("name", ["Bad_Name", "sms", "-x", "a--b", "a" * 41])
 def test_a_name_that_cannot_be_is_refused(tmp_path: Path, name: str) -> None:
     done = command("msgcenter", "adapter", "new", "--", name, cwd=tmp_path)
     assert done.returncode == 2, done.stdout
     assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_cannot_be_written_to_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = command("msgcenter", "adapter", "new", "board", "--folder", "file", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--folder file: Not a directory; choose one" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -18,6 +18,7 @@ from msgcenter.archive.sink import Sink, SinkContext
 from msgcenter.archive.spill import Spilled
 from msgcenter.clock import ManualClock
 from msgcenter.store.store import Store
+from tests.migrated import placed
 from tests.records import T0, many, receipt
 
 SINKS = {
@@ -43,13 +44,12 @@ class Rig:
 )  # fmt: skip
 async def rig(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Rig]:
     kind, *rest = request.param.split("-")
-    url = f"sqlite:///{tmp_path}/store.db"
+    url = placed(tmp_path)
     if "postgres" in rest:
-        url = request.getfixturevalue("postgres_url")
+        url = request.getfixturevalue("postgres_store_url")
     clock = ManualClock(T0)
     store = Store(url, clock)
     await store.open()
-    await store.migrate()
     context = SinkContext(kind, clock, store, tmp_path / "sink", lambda _: "full")
     factory: Any = EntryPoint(kind, SINKS[kind], "msgcenter.sinks").load()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from random import Random
@@ -11,6 +12,7 @@ import pytest
 
 from msgcenter.clock import SystemClock
 from msgcenter.state import State, StateError
+from msgcenter.state.cells import ALLOW_PARTS
 from msgcenter.state.memory import MemoryState
 from msgcenter.turns import Turns
 from tests.contract.state_rig import KINDS, Rig, opened
@@ -65,6 +67,25 @@ async def test_an_allowance_never_has_more_than_its_limits_in_any_span(rig: Rig)
     assert (await two.allow(["a"], limits))[0] > 50, "the longer span is full"
     with pytest.raises(ValueError, match="allowance"):
         await one.allow(["a"], [(0, 60.0)])
+
+
+async def test_however_it_is_asked_no_span_has_more(rig: Rig) -> None:
+    """Asked all the time, so that grants fall at every place of the parts into which a span is cut."""
+    local = rig.kind in ("memory", "sqlite")
+    count, span = 3, 12.0 if local else 0.36
+    step, moved = span / 63, 0.0
+    granted: list[tuple[float, float]] = []
+    await rig.later(0.8 * span / ALLOW_PARTS)  # the first are at the end of a part
+    for _ in range(300 if local else 60):
+        asked = moved if local else time.monotonic()
+        [wait] = await rig.state.allow(["x"], [(count, span)])
+        if not wait:
+            granted.append((asked, moved if local else time.monotonic()))
+        await rig.later(step)
+        moved += step + 0.01
+    assert len(granted) >= 3 * count
+    for (first, _), (_, last) in zip(granted, granted[count:], strict=False):
+        assert last - first >= span - 1e-6, granted
 
 
 async def test_two_hundred_at_once_get_no_more_than_is_allowed(rig: Rig) -> None:

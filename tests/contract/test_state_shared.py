@@ -73,6 +73,24 @@ async def test_a_bucket_without_a_rate_holds_its_burst_once(rig: Rig) -> None:
     assert (await state.tokens("day", want=1, rate=0, burst=150, lasts_s=60)).granted == 1
 
 
+async def test_a_clock_that_was_set_back_freezes_no_bucket() -> None:
+    """On Redis its own clock counts; nobody can set that back here."""
+
+    class SetBack(ManualClock):
+        back_ms = 0
+
+        def now_ms(self) -> int:
+            return super().now_ms() - self.back_ms
+
+    clock = SetBack()
+    state = MemoryState(clock)
+    assert (await state.tokens("b", want=5, rate=1, burst=5)).granted == 5
+    clock.back_ms = 3_600_000
+    assert (await state.tokens("b", want=1, rate=1, burst=5)).granted == 0
+    await clock.advance(2.0)
+    assert (await state.tokens("b", want=5, rate=1, burst=5)).granted == 2
+
+
 async def test_many_processes_share_one_bucket(rig: Rig) -> None:
     states = [rig.new() for _ in range(4)]
     # At 0.01 a second nothing is added while the test runs.

@@ -41,6 +41,7 @@ from protocols.address import Address
 from protocols.envelope import Decision, Record
 from protocols.outcome import Held, Rejected, Retry, Routed, Sent, Suppressed
 from protocols.payload import Text
+from tests.migrated import placed
 from tests.records import T0, envelope, many, receipt, record
 
 
@@ -51,15 +52,14 @@ def full(_category: str) -> str:
 @pytest.fixture(params=["sqlite", "postgres"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/data/store.db"
-    return request.getfixturevalue("postgres_url")
+        return placed(tmp_path / "data")
+    return request.getfixturevalue("postgres_store_url")
 
 
 @pytest.fixture
 async def store(url: str) -> AsyncIterator[Store]:
     store = Store(url, ManualClock(T0))
     await store.open()
-    await store.migrate()
     yield store
     await store.close()
 
@@ -71,8 +71,14 @@ def due(n: int, at_ms: int = T0, **fields: str) -> DueRow:
 # -- migrations ---------------------------------------------------------------------------------
 
 
-async def test_migrated_schema_is_the_metadata_and_quick(url: str) -> None:
-    store = Store(url, SystemClock())
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+async def test_migrated_schema_is_the_metadata_and_quick(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    empty = f"sqlite:///{tmp_path}/data/store.db"
+    store = Store(
+        empty if kind == "sqlite" else request.getfixturevalue("postgres_url"), SystemClock()
+    )
     await store.open()
     assert (await store.revision())[0] == ""
     started = time.monotonic()

@@ -11,6 +11,7 @@ import pytest
 from msgcenter.clock import ManualClock
 from msgcenter.store import MediaRow
 from msgcenter.store.store import Store
+from tests.migrated import placed
 
 T0 = 1_790_000_000_000
 
@@ -18,14 +19,13 @@ T0 = 1_790_000_000_000
 @pytest.fixture(params=["sqlite", "postgres"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/store.db"
-    return request.getfixturevalue("postgres_url")
+        return placed(tmp_path)
+    return request.getfixturevalue("postgres_store_url")
 
 
 async def opened(url: str) -> Store:
     store = Store(url, ManualClock(T0))
     await store.open()
-    await store.migrate()
     return store
 
 

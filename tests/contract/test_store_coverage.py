@@ -18,6 +18,7 @@ from protocols.address import Address
 from protocols.envelope import Envelope, Record
 from protocols.outcome import Routed, Sent
 from protocols.payload import Pull, Text
+from tests.migrated import placed
 
 DAY = date(2026, 11, 20)
 FROM, TO = bounds(DAY)
@@ -26,12 +27,11 @@ WM1, WM2 = Address("wecom", "ww1/wm1"), Address("wecom", "ww1/wm2")
 
 @pytest.fixture(params=["sqlite", "postgres"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    url = f"sqlite:///{tmp_path}/store.db"
+    url = placed(tmp_path)
     if request.param == "postgres":
-        url = request.getfixturevalue("postgres_url")
+        url = request.getfixturevalue("postgres_store_url")
     store = Store(url, ManualClock(FROM))
     await store.open()
-    await store.migrate()
     yield store
     await store.close()
 

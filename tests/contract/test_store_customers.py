@@ -17,6 +17,7 @@ from msgcenter.customers.sheet import Claim, Put, Refused, Sheet, Unknown
 from msgcenter.store import BadCursor
 from msgcenter.store.customers import CHANGES_KEPT_MS, EVERYTHING
 from msgcenter.store.store import Store
+from tests.migrated import placed
 
 T0 = 1_790_000_000_000
 DAY = 86_400_000
@@ -26,8 +27,8 @@ TEL, TEL2, WECOM = "tel:+8613800138000", "tel:+8613900139000", "wecom:ww1/app/wm
 @pytest.fixture(params=["sqlite", "postgres"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/store.db"
-    return request.getfixturevalue("postgres_url")
+        return placed(tmp_path)
+    return request.getfixturevalue("postgres_store_url")
 
 
 @pytest.fixture
@@ -39,7 +40,6 @@ def clock() -> ManualClock:
 async def store(url: str, clock: ManualClock) -> AsyncIterator[Store]:
     store = Store(url, clock)
     await store.open()
-    await store.migrate()
     yield store
     await store.close()
 

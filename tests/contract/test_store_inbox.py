@@ -11,6 +11,7 @@ import pytest
 from msgcenter.clock import ManualClock
 from msgcenter.store import InboxRow
 from msgcenter.store.store import Store
+from tests.migrated import placed
 
 T0 = 1_790_000_000_000
 ME, YOU = "staff:me", "staff:you"
@@ -18,12 +19,11 @@ ME, YOU = "staff:me", "staff:you"
 
 @pytest.fixture(params=["sqlite", "postgres"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    url = f"sqlite:///{tmp_path}/store.db"
+    url = placed(tmp_path)
     if request.param == "postgres":
-        url = request.getfixturevalue("postgres_url")
+        url = request.getfixturevalue("postgres_store_url")
     store = Store(url, ManualClock(T0))
     await store.open()
-    await store.migrate()
     yield store
     await store.close()
 

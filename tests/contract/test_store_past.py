@@ -12,6 +12,7 @@ from msgcenter.store import DueRow, PastSend
 from msgcenter.store.store import Store
 from protocols.envelope import Decision
 from protocols.outcome import Held, Outcome, Rejected, Retry, Routed, Sent, Suppressed, Unknown
+from tests.migrated import placed
 from tests.records import T0, envelope, receipt, record
 
 DAY = 86_400_000
@@ -19,12 +20,11 @@ DAY = 86_400_000
 
 @pytest.fixture(params=["sqlite", "postgres"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    url = f"sqlite:///{tmp_path}/store.db"
+    url = placed(tmp_path)
     if request.param == "postgres":
-        url = request.getfixturevalue("postgres_url")
+        url = request.getfixturevalue("postgres_store_url")
     store = Store(url, ManualClock(T0))
     await store.open()
-    await store.migrate()
     yield store
     await store.close()
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from alembic.script import ScriptDirectory
-from sqlalchemy import JSON, Boolean, Connection, LargeBinary, MetaData, Table, func, select
+from sqlalchemy import JSON, Boolean, Connection, LargeBinary, MetaData, Table, func, select, text
 
 from msgcenter.clock import ManualClock
 from msgcenter.store import DueRow, ParkRow, StoreError, migrate
@@ -89,6 +89,56 @@ async def test_an_older_release_goes_on_writing_after_the_migration(
 
     assert before.tables.keys() - {"alembic_version"} <= metadata.tables.keys()
     assert set((await at(store, count)).values()) == {2}
+    await store.close()
+
+
+NEWER = ("ALTER TABLE due ADD COLUMN whim TEXT DEFAULT ''", "CREATE TABLE novelty (id TEXT)")
+
+
+def newer(*statements: str) -> Callable[[Connection], None]:
+    """Tables of a release that is not written yet."""
+
+    def change(connection: Connection) -> None:
+        for one in statements:
+            connection.execute(text(one))
+        connection.execute(text("UPDATE alembic_version SET version_num = '0999'"))
+
+    return change
+
+
+async def test_this_release_starts_and_works_on_the_tables_of_the_next(url: str) -> None:
+    store = await filled(url)
+    await at(store, newer(*NEWER))
+    await store.close()
+    store = Store(url, ManualClock(T0))
+    await store.open()
+    await store.migrate()
+    await store.hold([DueRow("d2", T0, b"x", "msg_2", "crm", "quiet", "bulk", "p")])
+    assert (await store.revision())[0] == "0999"  # left as it was
+    assert (await store.count_due()).count == 2
+    await store.close()
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ("DROP TABLE inbox_item", "table inbox_item is gone"),
+        ("ALTER TABLE media DROP COLUMN name", "media.name is gone"),
+        ("CREATE TABLE more (id TEXT)", ""),
+        ("CREATE TABLE must (id TEXT NOT NULL)", ""),
+    ],
+)
+async def test_it_says_why_it_cannot_work_on_newer_tables(
+    url: str, change: str, named: str
+) -> None:
+    store = await filled(url)
+    await at(store, newer(change))
+    if named:
+        with pytest.raises(StoreError, match=f"newer release.*{named}.*start the newer release"):
+            await store.migrate()
+    else:
+        await store.migrate()
+    assert (await store.obstacles() == []) is (not named)
     await store.close()
 
 

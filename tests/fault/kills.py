@@ -12,6 +12,7 @@ from typing import Any
 import aiohttp
 
 from tests.flow.deployment import Deployment, eventually
+from tests.process import Process
 
 
 @dataclass
@@ -91,6 +92,16 @@ def process_killer(it: Deployment, roles: str, rng: random.Random) -> Callable[[
     return kill
 
 
+def server_killer(server: Process) -> Callable[[], Awaitable[None]]:
+    """Kills a server of the test's own and starts it again on the same data."""
+
+    async def kill() -> None:
+        await asyncio.to_thread(server.kill9)
+        await asyncio.to_thread(server.start)
+
+    return kill
+
+
 async def final_statuses(
     it: Deployment, ids: Sequence[str], seconds: float
 ) -> dict[str, dict[str, Any]]:
@@ -146,6 +157,11 @@ async def run(
     await killing(kills, rng, pause)
     accepted = await posting
     assert len(accepted) == len(set(accepted.values())) == count
+    return await counted(it, accepted, seconds)
+
+
+async def counted(it: Deployment, accepted: dict[str, int], seconds: float) -> Counted:
+    """Wait for the last word on each, and count. Asserts what must hold: nothing lost, nothing twice that is not marked."""
     views = await final_statuses(it, list(accepted), seconds)
     arrived = Counter(submit[0] for submit in it.smsc.submits)
     twice = {recipient: n for recipient, n in arrived.items() if n > 1}
@@ -162,4 +178,4 @@ async def run(
         if arrived[recipient] == 0:
             assert view["status"] == "unknown", f"{recipient} never arrived: {view}"
         assert view["status"] in ("delivered", "unknown"), view
-    return Counted(count, len(arrived), len(twice), marked, statuses["unknown"], statuses)
+    return Counted(len(accepted), len(arrived), len(twice), marked, statuses["unknown"], statuses)

@@ -16,7 +16,7 @@ from typing import Any
 from adapters.sim.wecom import WeComSim
 from adapters.sim.wecom.rigs import simulated
 from msgcenter.archive.file_sink import unframe
-from tests.flow.deployment import ALL, SPLIT, Deployment, Servers, deployed
+from tests.flow.deployment import ALL, POLICY, SPLIT, Deployment, Servers, deployed
 
 ACCOUNTS = tuple(f"wk{number:04d}" for number in range(1, 5))
 CHANNELS = """
@@ -27,6 +27,8 @@ service:
     callback_token: "${{{{env:WECOM_TOKEN}}}}", callback_aes_key: "${{{{env:WECOM_KEY}}}}", poll: 10s, pull: 2s,
     slack_s: 1, total_s: 5, read_s: 4, bare_per_minute: 8}}}}
 """
+#: What is read in one go after a break would be slowed as a flood, and muted as one.
+UNHURRIED = "flood: {slow: {messages: 10000, within: 1s}}\n"
 _TEXT = re.compile(r"第(\d+)句")
 
 
@@ -63,7 +65,9 @@ async def serving(folder: Path, servers: Servers) -> AsyncIterator[tuple[Deploym
             "WECOM_TOKEN": options.callback_token,
             "WECOM_KEY": options.aes_key,
         }
-        async with deployed(folder, servers, channels=known, accounts=accounts, env=env) as it:
+        async with deployed(
+            folder, servers, channels=known, accounts=accounts, policy=POLICY + UNHURRIED, env=env
+        ) as it:
             url = f"http://127.0.0.1:{it.port}/hooks/service/callback"
             await far.pusher.callback_set(agentid=options.agent, url=url)
             yield it, far
@@ -167,4 +171,7 @@ async def run(
         assert said == list(range(length)), f"{talk}: {said}"
     assert archive.total == wanted
     faults = Counter(kind for where, kind in far.faults.met if where == "callback")
+    # What it is all about did happen.
+    assert met > 0, "no process died in the middle of a page"
+    assert {kind for kind, count in faults.items() if count} == {"duplicate", "reorder", "drop"}
     return Counted(wanted, took, wrote, len(kills), met, far.gate.calls["kf/sync_msg"], faults)

@@ -49,7 +49,12 @@ async def run(it: Core, count: int, doomed: int, *, rate: float, seconds: float)
             message = await it.send(talk, content, category)
         (lost_answers if category == "transactional" else ids).append(message)
 
-    acts = ["in"] * count + ["typed"] * (count - count // 2) + ["api"] * (count // 2 - doomed)
+    acts = (
+        ["lost"]
+        + ["in"] * (count - 1)
+        + ["typed"] * (count - count // 2)
+        + ["api"] * (count // 2 - doomed)
+    )
     acts += ["doomed"] * doomed
     world.rng.shuffle(acts)
     posting: list[asyncio.Task[None]] = []
@@ -57,6 +62,8 @@ async def run(it: Core, count: int, doomed: int, *, rate: float, seconds: float)
     for number, act in enumerate(acts):
         if act == "in":
             world.customer_writes()
+        elif act == "lost":  # one there is in every run
+            world.lost()
         elif act == "typed":
             world.human_types()
         else:
@@ -99,6 +106,10 @@ async def run(it: Core, count: int, doomed: int, *, rate: float, seconds: float)
     figures = await _counted(it, ids + lost_answers, seconds)
     figures.unknown_then_delivered = len(lost_answers)
     figures.seconds = round(clock.monotonic() - began, 1)
+    # What it is all about did happen.
+    assert figures.lost > 0
+    assert figures.filled > 0
+    assert figures.own_copies > 0
     return figures
 
 

@@ -128,10 +128,16 @@ class World:
         # Few customers talk much: the same words come again within a minute.
         return Talk(account, f"wm{min(self.rng.randint(1, CUSTOMERS) for _ in range(2)):04d}")
 
-    def customer_writes(self) -> None:
-        talk, content = self.talk(), self.content()
+    def customer_writes(self, talk: Talk | None = None) -> None:
+        talk, content = talk or self.talk(), self.content()
         made = self.far.customer_writes(talk.account, talk.customer, content=content)
         self._happened(talk, "in", content, made["message_id"])
+
+    def lost(self) -> None:
+        """A customer writes what the gateway never tells; the archive does."""
+        self.far.faults.change({"lose_events": 1.0})
+        self.customer_writes(Talk("staff0001", "wm0001"))
+        self.far.faults.change({"lose_events": LOST})
 
     def human_types(self) -> None:
         talk = self.talk()

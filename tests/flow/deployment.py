@@ -20,8 +20,9 @@ from adapters.sim.smsc import Options, Smsc
 from msgcenter.api.auth import make_key
 from msgcenter.clock import SystemClock
 from msgcenter.simulator import Journal
-from msgcenter.store import ApiKey
+from msgcenter.store import ApiKey, migrate
 from msgcenter.store.store import Store
+from tests.migrated import place
 from tests.servers import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -80,6 +81,24 @@ class Servers:
         return self.postgres or f"sqlite:///{data / 'store.db'}"
 
 
+@dataclass(frozen=True)
+class Release:
+    """Which code a process runs: `python -m module`, of the three packages in `folder`."""
+
+    module: str = "msgcenter"
+    folder: Path = ROOT
+    env: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def revision(self) -> str:
+        """The migration its tables are at."""
+        versions = (self.folder / "msgcenter/store/migrations/versions").glob("v*_*.py")
+        return max(path.name[1:].partition("_")[0] for path in versions)
+
+
+THIS = Release()
+
+
 @dataclass
 class Deployment:
     """Running processes of one configuration. Use as `async with deployed(...) as it`."""
@@ -92,6 +111,7 @@ class Deployment:
     env: Mapping[str, str] = field(default_factory=dict)
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     logs: dict[str, Path] = field(default_factory=dict)
+    releases: dict[str, Release] = field(default_factory=dict)
 
     def data(self, roles: str) -> Path:
         return self.folder / (
@@ -99,9 +119,10 @@ class Deployment:
         )
 
     def start(self, roles: str) -> None:
-        """Start (again) the process of these roles."""
+        """Start (again) the process of these roles, of the release that `releases` names for them."""
+        release = self.releases.get(roles, THIS)
         env = {**os.environ, "SMSC_SECRET": "sandbox", "MSGCENTER__ROLES": roles}
-        env |= {"BUS_URL": self.servers.rabbit, **self.env}
+        env |= {"BUS_URL": self.servers.rabbit, **self.env, **release.env}
         env |= {"MSGCENTER__DATA": str(self.data(roles)), "MSGCENTER__API__PORT": str(self.port)}
         log = self.logs.setdefault(roles, self.folder / f"{roles.replace(',', '-')}.log")
         with log.open("ab") as out:
@@ -112,12 +133,12 @@ class Deployment:
                     "KILL",
                     sys.executable,
                     "-m",
-                    "msgcenter",
+                    release.module,
                     "serve",
                     "--config",
                     str(self.folder / "config"),
                 ],
-                cwd=ROOT,
+                cwd=release.folder,
                 env=env,
                 stdout=out,
                 stderr=out,
@@ -184,8 +205,10 @@ async def deployed(
     policy: str = POLICY,
     key_scopes: Sequence[str] = ("send", "read", "read:all", "admin"),
     env: Mapping[str, str] | None = None,
+    release: Release | None = None,
 ) -> AsyncIterator[Deployment]:
-    """Simulator, configuration, key and processes; all ended at the end of the block. `key_scopes` empty: all of the caller's."""
+    """Simulator, configuration, key and processes; all ended at the end of the block. `key_scopes` empty: all of the caller's.
+    `release`: what the processes run at first, this one unless it is given."""
     smsc = Smsc(Options(protocol="cmpp2", **(sim or {})), Journal())
     await smsc.start()
     config = folder / "config"
@@ -201,14 +224,19 @@ async def deployed(
     (config / "callers.yaml").write_text(callers)
     (config / "accounts.yaml").write_text(accounts)
     keyid, key, digest = make_key("test", pepper.read_bytes())
+    if servers.embedded:
+        place(data / "store.db")
     store = Store(servers.store_url(data), SystemClock())
     await store.open()
-    await store.migrate()
+    revision = (release or THIS).revision
+    async with store._engine(store._writer).begin() as connection:
+        await connection.run_sync(lambda plain: migrate.upgrade(plain, revision))
     await store.add_key(ApiKey(keyid, "crm", "test", digest, tuple(key_scopes)))
     await store.close()
     it = Deployment(folder, servers, smsc, free_port(), key, env or {})
     try:
         for one in roles or (ALL if servers.embedded else SPLIT):
+            it.releases[one] = release or THIS
             it.start(one)
         await it.ready()
         yield it
@@ -231,9 +259,8 @@ async def eventually(condition: Any, seconds: float = 20.0, every: float = 0.05)
     try:
         async with asyncio.timeout(seconds):
             while True:
-                last = condition()
-                if asyncio.iscoroutine(last):
-                    last = await last
+                found = condition()
+                last = await found if asyncio.iscoroutine(found) else found
                 if last:
                     return last
                 await asyncio.sleep(every)

@@ -27,6 +27,7 @@ from protocols import wire
 from protocols.address import Address
 from protocols.envelope import Envelope, Record
 from protocols.payload import Text
+from tests import migrated
 
 #: These tests are about the core at any hour of the day: nobody must agree, and no time is quiet.
 POLICY = """
@@ -159,6 +160,7 @@ async def running(
     config = load(folder, settings_models={"devnull": adapter.Settings}, env=env or {}, clock=clock)
     metrics = Metrics(CollectorRegistry())
     log = structlog.get_logger()
+    migrated.place(config.process.data / "store.db")
     parts = await open_parts(config, clock, rng, log)
     live = live_config(
         config,

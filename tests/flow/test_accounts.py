@@ -103,12 +103,12 @@ async def test_one_of_a_thousand_accounts_fails_and_delays_nobody(tmp_path: Path
         await submit(app, [*talk, *flood, *others, *talks])
         wanted = len(others) + len(talks)
         await until(lambda: sum(logins.sent.values()) == wanted, 60)
-        assert logins.sent[BAD] == 0  # the others did not wait for it
-        # What was in flight together may fail together, once; then the account is left alone.
+        # It is out all the while. What was in flight together may fail together, once; then it is left alone, but for the
+        # message that tries for all when a hold is over.
         assert logins.tried[BAD] <= 100
         before = logins.tried[BAD]
         await asyncio.sleep(1.0)
-        assert logins.tried[BAD] - before <= 100
+        assert logins.tried[BAD] - before <= 2
         async with asyncio.timeout(10):
             while (await app.parts.store.account_states()).get("a0100") is None:
                 await asyncio.sleep(0.05)

@@ -107,10 +107,12 @@ async def test_sigterm_under_load_drains(
             async with http.post("/v1/messages:batch", json={"messages": items}) as answer:
                 ids = [result["id"] for result in (await answer.json())["results"]]
         await eventually(lambda: it.smsc.received_parts > 20)
-        for roles in (
+        first, *rest = (
             ALL if servers.embedded else ("channel", *(r for r in SPLIT if r != "channel"))
-        ):
-            assert await it.terminate(roles) == 0, it.tail(roles)
+        )
+        assert await it.terminate(first) == 0, it.tail(first)
+        ended = await asyncio.gather(*(it.terminate(roles) for roles in rest))
+        assert not any(ended), [it.tail(roles) for roles in rest]
         assert it.smsc.received_parts < 600, "it had all been sent before"
         for roles in ALL if servers.embedded else SPLIT:
             it.start(roles)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -41,7 +41,7 @@ from tests.flow.rigging import (
     submit,
     until,
 )
-from tests.flow.test_crash import Doom, Doomed, DoomedBus, kill
+from tests.flow.test_crash import AT_ONCE, Doom, Doomed, DoomedBus, kill
 
 PEPPER = b"0123456789abcdef-test"
 CALLERS = "crm: {scopes: [send, read, groups], categories: ['*']}\n"
@@ -483,7 +483,13 @@ def envelopes() -> tuple[GroupRow, list[Envelope]]:
 
 
 async def life(
-    folder: Path, chats: Chats, records: Records, doom: Doom, row: GroupRow, sent: list[Envelope]
+    folder: Path,
+    chats: Chats,
+    records: Records,
+    doom: Doom,
+    row: GroupRow,
+    sent: list[Envelope],
+    opening: asyncio.Lock,
 ) -> None:
     """One life of the process: until everything has ended, or until it dies."""
 
@@ -495,7 +501,11 @@ async def life(
         return len(last) == 4 and all(one.final or one.status == "sent" for one in last.values())
 
     adapter = adapter_of(chats, doom)
-    async with running(folder, adapter, records, wrap=wrap, sinks=registry) as app:
+    async with AsyncExitStack() as stack:
+        async with opening:  # migrations cannot run side by side in one process
+            app = await stack.enter_async_context(
+                running(folder, adapter, records, wrap=wrap, sinks=registry)
+            )
         doom.armed = False
         if sent:
             await app.parts.store.add_group(row, lambda kept: kept)
@@ -522,29 +532,37 @@ async def life(
             await done
 
 
+async def crashed_at(folder: Path, at: int, *, after: bool, opening: asyncio.Lock) -> Doom:
+    """A life that ends at call `at`, if there is one, and the life after it."""
+    chats, records = Chats(), Records()
+    row, sent = envelopes()
+    doom = Doom(at, after=after)
+    await life(folder, chats, records, doom, row, sent, opening)
+    if doom.died.is_set():
+        await life(folder, chats, records, Doom(0, after=after), row, [], opening)
+    assert len(chats.made) == 1
+    said = chats.said.get("chat0", [])
+    assert said == sorted(set(said)), doom.calls[-1]
+    unknown = [e for e in sent[1:] if isinstance(records.last()[e.id].outcome, Unknown)]
+    assert len(said) + len(unknown) >= 3, (
+        at,
+        doom.calls[-1],
+        [(r.status, r.outcome) for r in records.last().values()],
+    )
+    return doom
+
+
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 async def test_a_crash_anywhere_makes_one_group_and_loses_nothing(
     tmp_path: Path, after: bool
 ) -> None:
-    clean = Doom(0, after=after)
-    row, sent = envelopes()
-    await life(folder_of(tmp_path / "clean"), Chats(), Records(), clean, row, sent)
+    opening = asyncio.Lock()
+    clean = await crashed_at(folder_of(tmp_path / "clean"), 0, after=after, opening=opening)
     calls = [n for n, name in enumerate(clean.calls, 1) if name in ("deliver", "conclude")]
     points = calls[:3] + list(range(1, len(clean.calls) + 1, 5))
-    for at in points:
-        chats, records = Chats(), Records()
-        folder = folder_of(tmp_path / f"{at}")
-        row, sent = envelopes()
-        doom = Doom(at, after=after)
-        await life(folder, chats, records, doom, row, sent)
-        if doom.died.is_set():
-            await life(folder, chats, records, Doom(0, after=after), row, [])
-        assert len(chats.made) == 1
-        said = chats.said.get("chat0", [])
-        assert said == sorted(set(said)), doom.calls[-1]
-        unknown = [e for e in sent[1:] if isinstance(records.last()[e.id].outcome, Unknown)]
-        assert len(said) + len(unknown) >= 3, (
-            at,
-            doom.calls[-1],
-            [(r.status, r.outcome) for r in records.last().values()],
-        )
+    for start in range(0, len(points), AT_ONCE):
+        runs = [
+            crashed_at(folder_of(tmp_path / f"{n}"), points[n], after=after, opening=opening)
+            for n in range(start, min(start + AT_ONCE, len(points)))
+        ]
+        await asyncio.gather(*runs)

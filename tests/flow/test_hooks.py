@@ -98,6 +98,8 @@ async def serving(
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "channels.yaml").write_text(f"door:\n  kind: door\n{door}")
     (folder / "callers.yaml").write_text("crm: {scopes: [read], categories: []}\n")
+    # Callers talk faster than people: slowed and muted, they would say nothing of the spool.
+    (folder / "policy.yaml").write_text("flood: {slow: {messages: 10000, within: 1s}}\n")
     (folder / "msgcenter.yaml").write_text(
         f"data: {folder / 'data'}\ndrain: 3s\napi: {{port: 0}}\nhooks: {{spool: {spool}}}\n{process}"
     )

@@ -18,10 +18,8 @@ from msgcenter.policy.plan import Progress
 from protocols.envelope import Envelope
 from protocols.outcome import Rejected
 from tests.flow.rigging import FarEnd, Records, config_folder, running, scripted, submit, until
-from tests.flow.test_crash import Doom, Doomed, DoomedBus, kill
+from tests.flow.test_crash import AT_ONCE, Doom, Doomed, DoomedBus, kill
 from tests.flow.test_plan import CLOCK, answering, leaf, planned, sequence
-
-AT_ONCE = 4
 
 
 @dataclass

@@ -286,7 +286,13 @@ class Rig:
         self.state: Any = MemoryState(self.clock, rng=random.Random(1))
         self.metrics = metrics()
 
-    def settle(self, pipeline: str = "channel", *, clock: Clock | None = None) -> Settle:
+    def settle(
+        self,
+        pipeline: str = "channel",
+        *,
+        clock: Clock | None = None,
+        in_service: Callable[[str], bool] = lambda _: True,
+    ) -> Settle:
         return Settle(
             pipeline,
             bus=self.bus,
@@ -294,6 +300,7 @@ class Rig:
             due=self.due,
             rules=lambda _: self.rule,
             spec_of=lambda channel: self.adapter.spec if channel else None,
+            in_service=in_service,
             clock=clock or self.clock,
             rng=random.Random(2),
             metrics=self.metrics,

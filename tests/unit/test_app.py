@@ -96,6 +96,7 @@ roles: [channel]
 bus: {kind: rabbit, url: 'amqp://h/'}
 state: {kind: redis, url: 'redis://h'}
 store: {kind: postgres, url: 'postgresql://h/d'}
+api: {pepper: '${env:PEPPER}'}
 """
 
 
@@ -110,7 +111,11 @@ def made(folder: Path, process: str = SERVERS) -> tuple[App, Bus]:
     )
     Fake.made.clear()
     clock, kept = SystemClock(), metrics()
-    options: dict[str, Any] = {"settings_models": {"fake": Settings}, "env": {}, "clock": clock}
+    options: dict[str, Any] = {
+        "settings_models": {"fake": Settings},
+        "env": {"PEPPER": "the same everywhere"},
+        "clock": clock,
+    }
     config = load(folder, **options)
     live = live_config(config, **options, metrics=kept, log=LOG)
     bus = Bus()

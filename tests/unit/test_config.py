@@ -105,6 +105,17 @@ def test_shipped_categories_follow_the_tier_rules() -> None:
     assert categories["transactional"].retry.max_age == 86400.0
 
 
+SHARED = (
+    "bus: {kind: rabbit, url: 'amqp://h'}\n"
+    "state: {kind: redis, url: 'redis://h'}\n"
+    "store: {kind: postgres, url: 'postgresql://h'}\n"
+)
+NO_PEPPER = (
+    "msgcenter.yaml:1:1  api.pepper is missing, but rabbit, redis and postgres are there for several processes: each would make "
+    "a pepper of its own and refuse the API keys, signed links and subscriptions of the others; add `api: {pepper: "
+    "${env:KEY_PEPPER}}`, the same in every process; `openssl rand -hex 32` makes a good one"
+)
+
 # one bad file each: (file, text, the whole line that must come out)
 BAD = [
     ("msgcenter", "bus:\n  kind: rabit\n", "msgcenter.yaml:2:3  bus.kind: must be one of sqlite, rabbit; did you mean `rabbit`?"),
@@ -121,6 +132,9 @@ BAD = [
     ("msgcenter", "bus: {kind: rabbit, url: 'amqp://u:hunter2@h'}", "msgcenter.yaml:1:21  bus.url: the password must not stand in the file; write scheme://user:${env:PASSWORD}@host:port/name"),
     ("msgcenter", "state: {kind: memory}\nbus: {kind: rabbit, url: 'amqp://h'}", "msgcenter.yaml:1:1  bus.kind rabbit with state.kind memory would forget claims and caps at a restart; set state.kind to redis (or sqlite for a single process)"),
     ("msgcenter", "roles: [api]", "msgcenter.yaml:1:1  roles submit, channel, inbound, archive, schedule are left to another process, but bus.kind sqlite, state.kind sqlite, store.kind sqlite cannot be shared; list all roles, or use rabbit, redis and postgres"),
+    ("msgcenter", SHARED, NO_PEPPER),
+    ("msgcenter", SHARED + "roles: [channel]\n", NO_PEPPER),
+    ("msgcenter", SHARED + "api: {pepper: fifteen octets.}\n", "msgcenter.yaml:4:7  api.pepper: a secret must not stand in the file; put it in the environment or in a file of mode 600, and write ${env:NAME} or ${file:/path}"),
     ("msgcenter", "roles: [api, api, submit]", "msgcenter.yaml:1:1  roles: a role is listed twice; list each role once"),
     ("msgcenter", "state: {cluster: true}", "msgcenter.yaml:1:1  state: cluster needs kind redis; remove `cluster` or set `kind: redis`"),
     ("msgcenter", "data: '${env:HOME}'", "msgcenter.yaml:1:1  data: takes no ${…} reference: it is not a secret; write the value here, or set MSGCENTER__…"),
@@ -352,10 +366,11 @@ class TestSecrets:
         write(
             folder,
             msgcenter="bus: {kind: rabbit, url: 'amqp://mc:${env:S}@h/v'}\n"
-            "state: {kind: redis, url: '${env:REDIS}'}\nstore: {kind: postgres, url: 'postgresql://h'}\n",
+            "state: {kind: redis, url: '${env:REDIS}'}\nstore: {kind: postgres, url: 'postgresql://h'}\n"
+            "api: {pepper: '${env:PEPPER}'}\n",
             **GOOD,
         )
-        config = read(folder, {"S": TOP, "REDIS": f"redis://:{TOP}@h"})
+        config = read(folder, {"S": TOP, "REDIS": f"redis://:{TOP}@h", "PEPPER": TOP * 4})
         assert config.process.bus.url is not None
         assert config.process.bus.url.reveal() == f"amqp://mc:{TOP}@h/v"
         redacted, plain = config.effective(), config.effective(redact=False)
@@ -402,6 +417,7 @@ class TestEnvironment:
             "MSGCENTER__BUS__KIND": "rabbit", "MSGCENTER__BUS__URL": "amqp://h",
             "MSGCENTER__STATE__KIND": "redis", "MSGCENTER__STATE__URL": "redis://h",
             "MSGCENTER__STORE__KIND": "postgres", "MSGCENTER__STORE__URL": "postgresql://h",
+            "MSGCENTER__API__PEPPER": "the same everywhere",
         }  # fmt: skip
         assert read(None, env).process.roles == ("api", "submit")
 

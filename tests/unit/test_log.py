@@ -6,7 +6,9 @@ import asyncio
 import io
 import json
 import logging
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -183,3 +185,22 @@ def test_level_and_console(out: io.StringIO) -> None:
     assert "quiet" not in second.getvalue()
     assert "loud" in second.getvalue()
     assert "138****5678" in second.getvalue()
+
+
+def test_an_exception_without_words_is_named(out: io.StringIO) -> None:
+    logger = log.get("x")
+    for error in (TimeoutError(), OSError(5, "gone", "/data"), ValueError(f"tel {MOBILE}")):
+        logger.warning("away", error=error)
+    assert [line["error"] for line in lines(out)] == [
+        "TimeoutError",
+        "[Errno 5] gone: '/data'",
+        "tel 138****5678",
+    ]
+
+
+def test_exceptions_are_handed_to_the_log_as_they_are() -> None:
+    """`str()` of one may be empty, and then the line says nothing."""
+    root = Path(log.__file__).parents[1]
+    sources = [path for top in ("msgcenter", "adapters") for path in (root / top).rglob("*.py")]
+    assert len(sources) > 300
+    assert not [path for path in sources if re.search(r"\berror=str\(", path.read_text())]

@@ -27,7 +27,7 @@ from protocols.outcome import (
     Suppressed,
     Unknown,
 )
-from protocols.payload import DeliveryReport
+from protocols.payload import DeliveryReport, Pull
 from tests.unit.rig import SPEC, T0, Failing, Rig, item, message
 
 ONE_STEP, TWO_STEPS = message(), message(channels=("fake", "other"))
@@ -363,9 +363,44 @@ async def test_an_unknown_is_found_by_its_recipient_until_its_deadline() -> None
     )
     assert (by_id.message, by_id.guessed) == ("msg_1", False)
     assert (by_recipient.message, by_recipient.guessed) == ("msg_1", True)
-    await rig.clock.advance(801)
-    (late,) = await rig.state.correlate([Receipt("east", "other", "tel:+8613800138000")])
-    assert late is None
+    for seconds, found in ((799, True), (2, False)):  # twice the wait for a receipt
+        await rig.clock.advance(seconds)
+        (late,) = await rig.state.correlate([Receipt("east", "other", "tel:+8613800138000")])
+        assert (late is not None) == found
+
+
+async def test_an_unknown_is_found_for_ten_minutes_at_least() -> None:
+    rig = Rig(rule=RetryRule(unknown_wait_s=5.0))
+    await settled(rig.settle(), message(), Unknown("lost", ("f9",)))
+    for seconds, found in ((599, True), (2, False)):
+        await rig.clock.advance(seconds)
+        (late,) = await rig.state.correlate([Receipt("east", "other", "tel:+8613800138000")])
+        assert (late is not None) == found
+
+
+@pytest.mark.parametrize("on_unknown", ["never", "once"])
+async def test_a_doorbell_whose_run_is_unknown_rings_again(on_unknown: Any) -> None:
+    rig = Rig(rule=RetryRule(on_unknown=on_unknown))
+    bell = message(payload=Pull("kf:wk1"), tier=1)
+    rung, _ = await settled(rig.settle(), bell, Unknown("the process ended"))
+    assert isinstance(rung.outcome, Retry)
+    (again,) = rig.bus.topic("out.east")
+    assert (again.payload, again.attempt, again.possibly_duplicate) == (bell.payload, 1, False)
+
+
+async def test_what_waits_for_a_channel_that_was_taken_out_of_service_finds_another() -> None:
+    rig = Rig()
+    settle = rig.settle(in_service=lambda channel: channel != "east")
+    await settled(settle, message("m1"), Retry("channel", "link down", 30.0))
+    await settled(settle, message("m2", order_key="c1"), Retry("channel", "link down", 30.0))
+    await settled(settle, message("m3", channel="west"), Retry("channel", "link down"))
+    assert [(e.id, e.channel, e.attempt) for e in rig.bus.topic("submit")] == [
+        ("m1", "", 1),
+        ("m2", "", 1),
+    ]
+    assert [frame.delay for frame in rig.bus.published if frame.topic == "submit"] == [0, 0]
+    assert [e.id for e in rig.bus.topic("out.west")] == ["m3"]
+    assert rig.bus.topic("out.east") == []
 
 
 # -- receipts ------------------------------------------------------------------------------------

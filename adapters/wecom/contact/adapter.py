@@ -27,6 +27,7 @@ from adapters.wecom.contact.welcome import Welcomes
 from adapters.wecom.contents import Need
 from adapters.wecom.conversation import order_key
 from adapters.wecom.doorbells import answered
+from adapters.wecom.fetching import Fetching
 from adapters.wecom.inbox import SOURCE as FILE_SOURCE
 from adapters.wecom.inbox import crypt_of
 from adapters.wecom.media import FormMaker, Uploads
@@ -92,6 +93,7 @@ class WeComContact(Adapter):
         for greeting in filter(None, [settings.greeting, *settings.greetings.values()]):
             content_in(greeting.model_dump()).checked()
         self.api = WeComApi(settings, port)
+        self.fetching = Fetching()
         self.uploads = Uploads(port, self._upload)
         self.watch = Watch(self.api, port, settings)
         self.mass = Mass(self.api, port, settings, self.uploads, self.watch)
@@ -103,7 +105,7 @@ class WeComContact(Adapter):
         self.inbox = None if crypt is None else ContactInbox(port, crypt, settings, self.events)
 
     async def session(self, up: Callable[[bool], None]) -> None:
-        async with self.api.open():
+        async with self.api.open(), self.fetching.open():
             up(True)
             await self.port.clock.sleep(float("inf"))
 
@@ -230,7 +232,7 @@ class WeComContact(Adapter):
                 await answer(pull)
                 return Sent()
         if pull.source.startswith(FILE_SOURCE) and self.inbox is not None:
-            return await self.inbox.fetch(pull, self.api)
+            return await self.fetching(pull, partial(self.inbox.fetch, pull, self.api))
         return Rejected("message", f"no such doorbell: {pull.source[:40]}", "wrong_payload")
 
     async def _recall(self, msgid: str, items: Sequence[Dispatch]) -> list[Outcome]:

@@ -23,6 +23,7 @@ from pamqp.commands import Basic
 from msgcenter.bus import BusError, Delivery, Queue
 from msgcenter.bus.rabbit.link import FAILURES, FIRST, LAST, Link, call, close_channel
 from msgcenter.clock import Clock, Random
+from msgcenter.log import said
 
 log = logging.getLogger(__name__)
 
@@ -236,11 +237,11 @@ class Consumer:
                 try:
                     await self._heal(self.queue)
                 except (BusError, AMQPChannelError) as error:
-                    self.problem = str(error)
+                    self.problem = said(error)
             except (BusError, AMQPChannelError) as error:
                 if self._link.connection is not None:
-                    self.problem = str(error)
-                log.warning("consumer of %s: %s", self.name, error)
+                    self.problem = said(error)
+                log.warning("consumer of %s: %s", self.name, said(error))
             if self._stopped:
                 return
             if self._clock.monotonic() - began > STEADY:

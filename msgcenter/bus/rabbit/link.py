@@ -22,6 +22,7 @@ from yarl import URL
 
 from msgcenter.bus import BusError
 from msgcenter.clock import Clock, Random
+from msgcenter.log import said
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -147,8 +148,8 @@ class Link:
                 await self._hold()
                 pause = FIRST
             except (BusError, AMQPChannelError) as error:
-                self.error = str(error)
-                log.warning("%s connection: %s", self._name, error)
+                self.error = said(error)
+                log.warning("%s connection: %s", self._name, self.error)
             await self._clock.sleep(self._random.uniform(0, pause))
             pause = min(pause * 2, LAST)
 

@@ -37,6 +37,7 @@ from msgcenter.store.store import Store
 from protocols import wire
 from protocols.envelope import Envelope
 from protocols.payload import Text
+from tests.migrated import place
 from tests.unit.rig import no_facts, no_templates
 
 PEPPER = b"0123456789abcdef-test"
@@ -182,6 +183,8 @@ class Parts:
         self.log = Log()
         self.pressure = ""
         self.leaving = False
+        self.own: dict[str, Spec] = {}
+        """Channel -> what it can do, where that is not what its kind can."""
         self.client: TestClient[Any, Any]
         self.deps: Deps
         self.api: Api
@@ -195,8 +198,8 @@ class Parts:
         for name, text in {**FILES, **(files or {})}.items():
             (config / name).parent.mkdir(exist_ok=True)
             (config / name).write_text(text, encoding="utf-8")
+        place(self.folder / "store.db")
         await self.store.open()
-        await self.store.migrate()
         loaded = load(
             config,
             settings_models=dict.fromkeys(SPECS, Settings),
@@ -214,6 +217,7 @@ class Parts:
             ids=IdFactory(self.clock, self.random),
             metrics=metrics,
             specs=SPECS,
+            abilities=self.own.get,
             directory=Directory(
                 lambda: live.current,
                 bus=self.bus,

@@ -392,6 +392,35 @@ async def test_a_command_that_never_became_durable_is_found(parts: Parts) -> Non
     assert {one.to.value for one in parts.bus.envelopes} == {"grp_d"}
 
 
+async def test_a_reply_to_what_was_said_in_a_group_goes_to_that_group(parts: Parts) -> None:
+    row = await made(parts)
+
+    def said(message: str, chat: str) -> Record:
+        sender, me = Address("wecom", "ww1/wm1"), Address("caller", "crm")
+        known: dict[str, Any] = {"payload": Text("@客服 在吗"), "chat": chat, "order_key": chat}
+        of = envelope(message, to=me, sender=sender, channel="hosted-2", inbound=True, **known)
+        return record(Sent(()), of=of, status="received")
+
+    heard = [said("msg_here", row.chat), said("msg_elsewhere", "wr_nobody_knows")]
+    await parts.store.write_records(heard, lambda _: "full")
+    text = {"type": "text", "text": "在的"}
+    body = {"reply_to": "msg_here", "content": text}
+    status, answer, _ = await parts.post("/v1/messages", body)
+    assert status == 202, answer
+    [reply] = parts.bus.envelopes
+    assert (str(reply.to), reply.order_key) == (f"group:{row.id}", row.id)
+    assert (reply.channels, reply.account, reply.category) == (("hosted",), "li", "reply")
+    status, answer, _ = await parts.post("/v1/messages:batch", {"messages": [body]})
+    assert answer["accepted"] == 1, answer
+    # One whose group is not known here goes to nobody, least of all to its speaker alone.
+    for asked, caller in (("msg_elsewhere", "crm"), ("msg_here", "hall")):
+        body = {"reply_to": asked, "content": text}
+        status, problem, _ = await parts.post("/v1/messages", body, caller=caller)
+        assert status == 422, problem
+        assert problem["errors"][0]["code"] == "reply_unknown"
+    assert len(parts.bus.envelopes) == 2
+
+
 async def test_what_was_said_is_sealed_first(parts: Parts) -> None:
     await made(parts)
     t0 = parts.clock.now_ms() - 1_000_000

@@ -80,6 +80,25 @@ async def test_a_store_that_is_away_does_not_lock_out_known_keys_for_a_while() -
         await ring.identify(f"Bearer {full}")
 
 
+async def test_what_a_slow_look_up_found_is_as_old_as_its_beginning() -> None:
+    clock = ManualClock()
+
+    class Slow(Keys):
+        async def find_key(self, keyid: str) -> ApiKey | None:
+            found = await super().find_key(keyid)
+            await clock.advance(1.9)
+            return found
+
+    store = Slow()
+    ring = Keyring(store, PEPPER, clock, logging.getLogger())
+    keyid, full, digest = make_key("live", PEPPER)
+    store.keys[keyid] = ApiKey(keyid, "crm", "", digest)
+    await ring.identify(f"Bearer {full}")
+    await clock.advance(auth.FRESH_S - 1.9)
+    await ring.identify(f"Bearer {full}")
+    assert store.asked == 2
+
+
 class _Quiet:
     def warning(self, *_: Any, **__: Any) -> None:
         return

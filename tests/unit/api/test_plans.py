@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +17,7 @@ from msgcenter.state import PlanStep
 from msgcenter.status import Meta
 from protocols.address import Address
 from protocols.payload import Advance, Group, Leaf, Plan, Signal, Text
-from tests.unit.api.parts import Parts, message
+from tests.unit.api.parts import FILES, SPECS, Parts, message
 
 SMS = {"channel": "sms"}
 PUSH = {"channel": "push", "to": "gridapp:zhang3"}
@@ -165,6 +167,40 @@ async def test_what_is_wrong_is_named_by_its_path(
         assert {one["field"]: one["code"] for one in problem["errors"]} == wrong
         assert all(one["detail"] and one["remedy"] for one in problem["errors"])
     assert not parts.bus.frames
+
+
+@pytest.mark.parametrize(
+    ("told", "step", "code"),
+    [
+        # What the kind never reports, one of its channels may, and the other way round.
+        ({"grid": {"delivered"}}, {**PUSH, "success": "delivered"}, ""),
+        ({"grid": {"delivered"}}, {**PUSH, "success": "read"}, "success_unseen"),
+        ({"sms-east": set()}, {**SMS, "success": "delivered"}, ""),
+        ({"sms-east": set(), "sms-west": set()}, {**SMS, "success": "delivered"}, "success_unseen"),
+        # A login is on one channel: what others report is nothing to it.
+        (
+            {"sms-east": set()},
+            {**SMS, "from": "login", "success": "delivered"},
+            "success_unseen",
+        ),
+        ({"sms-west": set()}, {**SMS, "from": "login", "success": "delivered"}, ""),
+    ],
+)
+async def test_a_step_waits_for_what_the_channels_it_may_leave_by_report(
+    tmp_path: Path, told: dict[str, set[str]], step: dict[str, Any], code: str
+) -> None:
+    parts = Parts(tmp_path)
+    login = FILES["accounts.yaml"] + "login: {kind: sms, channel: sms-east, address: li}\n"
+    await parts.start({"accounts.yaml": login})
+    for name, receipts in told.items():
+        kind = parts.deps.live.current.channels[name].kind
+        parts.own[name] = replace(SPECS[kind], receipts=frozenset(receipts))
+    try:
+        status, answer, _ = await parts.post("/v1/messages", planned({"all_of": [step]}))
+        assert status == (422 if code else 202), answer
+        assert {one["code"] for one in answer.get("errors", ())} == ({code} if code else set())
+    finally:
+        await parts.close()
 
 
 async def test_a_repeated_key_inside_a_plan_is_refused(parts: Parts) -> None:

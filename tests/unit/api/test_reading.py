@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from openapi_spec_validator import validate
 
-from msgcenter.adapter import Spec
 from msgcenter.api.app import ROUTES
 from msgcenter.archive.events_sink import rfc3339
 from msgcenter.bus import BusError
@@ -158,13 +157,16 @@ async def test_sent_is_the_last_word_where_the_channel_has_no_receipts(parts: Pa
 
     assert not await final(), "its kind has receipts"
     plain = replace(SPECS["sms"], receipts=frozenset())
-    can: dict[str, Spec] = {"sms-east": plain}
-    parts.api.deps = replace(parts.deps, abilities=can.get)
-    assert await final(), "its account's channel has none"
+    parts.own["sms-east"] = plain
+    assert not await final(), "a number may be served by several: it may have left by one that has"
     config = parts.deps.live.current
+    number = config.accounts["hotline"]
+    login = number.model_copy(update={"number": None, "extension": "", "address": "li"})
+    parts.deps.live.current = replace(config, accounts={"hotline": login})  # type: ignore[misc]
+    assert await final(), "a login is on one channel, and that has none"
     parts.deps.live.current = replace(config, accounts={})  # type: ignore[misc]
     assert not await final(), "of no known account: it may have left by one that has"
-    can["sms-west"] = plain
+    parts.own["sms-west"] = plain
     assert await final(), "none of its kind has"
 
 
@@ -194,7 +196,8 @@ async def test_cancel_stops_what_has_not_left(parts: Parts) -> None:
     await parts.store.hold([row])
     for _ in range(2):
         status, body, _ = await parts.post(f"/v1/messages/{message_id}:cancel")
-        assert (status, body) == (200, {"id": message_id, "status": "cancelled"})
+        assert (status, body["id"], body["status"]) == (200, message_id, "cancelled")
+        assert body["created_at"] < body["expires_at"]  # as it was answered when it was accepted
     [admitted] = await parts.state.admit(
         [Admit(key_of(message_id), (f"message:{message_id}",), "w", 60.0)]
     )

@@ -4,6 +4,7 @@ anything would be."""
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,10 @@ from msgcenter.archive.events_sink import (
 )
 from msgcenter.callers import Tally
 from msgcenter.callers import told as share_told
+from msgcenter.clock import ManualClock
+from msgcenter.config.load import load
+from msgcenter.dissolution import asked_for, dissolving
+from msgcenter.store import Asked, GroupRow
 from protocols.address import Address
 from protocols.envelope import Record
 from protocols.outcome import Held, Rejected, Routed, Sent, Unknown
@@ -42,9 +47,11 @@ from protocols.payload import (
     Media,
     MiniProgram,
     Native,
+    Notice,
     Payload,
     Recall,
     Text,
+    UpdateGroup,
 )
 from tests.records import T0, envelope, record
 from tests.unit.archive.test_events import CASES, INBOUND
@@ -110,6 +117,75 @@ def test_group_commands(outcome: Any) -> None:
         of = envelope("msg_1", to=group, payload=payload, order_key="grp_1")
         status = {Sent: "sent", Rejected: "rejected"}.get(type(outcome), "unknown")
         check(told(record(outcome, of=of, status=status, final=True)))
+
+
+GROUP = GroupRow(
+    *("grp_1", "crm", "天河", "li", ("li", "wm1"), "hosted", "hosted-1", "li", "wr1"),
+    command="msg_00000000000000000000000000",
+)
+ASKED = Asked("crm/key_1", T0, 60.0)
+IN_FULL = Asked("crm/key_1", T0, 60.0, "并网格", "order-7", "crm/key_2")
+ENDINGS: list[tuple[Any, GroupRow]] = [
+    (asked_for, replace(GROUP, asked=ASKED, unapproved_since=T0)),
+    (asked_for, replace(GROUP, asked=IN_FULL, unapproved_since=T0, account="", owner="", name="")),
+    (asked_for, replace(GROUP, asked=ASKED, caller="")),
+    (dissolving, replace(GROUP, state="dissolving", asked=ASKED, undo_until=T0 + 60_000)),
+    (dissolving, replace(GROUP, state="dissolving", asked=IN_FULL, undo_until=T0 + 60_000)),
+    (dissolving, replace(GROUP, state="dissolving", asked=ASKED)),
+    (dissolving, replace(GROUP, state="dissolving", asked=None, caller="crm")),
+]
+
+
+def endings(make: Any, row: GroupRow) -> list[dict[str, Any]]:
+    """The events of a dissolution as the API and the sweep publish them, once the core has passed them on."""
+    config = load(None, settings_models={}, env={}, clock=ManualClock(T0))
+    own = [one for one in make(row, config, T0) if isinstance(one.payload, Notice)]
+    return [told(record(Sent(()), of=one, pipeline="submit", status="sent")) for one in own]
+
+
+@pytest.mark.parametrize(("make", "row"), ENDINGS)
+def test_a_dissolution_is_told_before_it_happens(make: Any, row: GroupRow) -> None:
+    [document] = endings(make, row)
+    assert document["type"] == group_type("dissolve_asked" if make is asked_for else "dissolving")
+    assert document["data"]["group"] == document["subject"] == "grp_1"
+    assert ("needs" in document["data"]) == (make is asked_for)
+    assert ("undo_until" in document["data"]) == bool(row.undo_until)
+    check(document)
+
+
+def everything() -> Iterator[dict[str, Any]]:
+    """An event of every type there is, each made by the product itself."""
+    yield from (told(item) for _, item, word in CASES if word)
+    group = Address("group", "grp_1")
+    commands: list[Payload] = [
+        CreateGroup("grp_1", "群", "li", ("a", "b")),
+        UpdateGroup("grp_1", "群", add=("c",)),
+        DissolveGroup("grp_1"),
+    ]
+    for payload in commands:
+        of = envelope("msg_1", to=group, payload=payload, order_key="grp_1")
+        for outcome, status in (
+            (Sent(("wr1",)), "sent"),
+            (Rejected("account", "no", "86001"), "rejected"),
+            (Unknown("timeout"), "unknown"),
+        ):
+            yield told(record(outcome, of=of, status=status, final=True))
+    for make, row in ENDINGS:
+        yield from endings(make, row)
+    for result in ("reached", "unreached", "expired", "stopped", "cancelled"):
+        of = envelope("msg_t", payload=Advance("msg_1", "timer"))
+        ended = record(Routed((f"close {result} delivered",)), of=of)
+        yield told(replace(ended, subject="msg_1", subject_caller="crm", reference="r1"))
+    found = Tally(10, sent=6, held=1, dropped=3, rules=(("dropped", "no_consent", 3),))
+    yield told(record(Sent(()), of=share_told("crm", T0, T0 + 3_600_000, found, 0.2)))
+
+
+def test_an_event_of_every_type_is_as_published() -> None:
+    seen = set()
+    for document in everything():
+        check(document)
+        seen.add(document["type"])
+    assert seen == set(MODELS), "a type that nothing makes, or that this walk does not know"
 
 
 def test_every_type_of_event_is_published() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import sqlite3
 import tarfile
 from collections.abc import Callable
@@ -32,7 +33,7 @@ from msgcenter.store.store import Store
 from protocols import wire
 from protocols.address import Address
 from protocols.envelope import Envelope, Record
-from protocols.outcome import Sent, Suppressed
+from protocols.outcome import Held, Routed, Sent, Suppressed
 from protocols.payload import Notice, Text
 
 T0 = 1_790_000_000_000
@@ -269,6 +270,42 @@ async def test_every_place_where_a_message_waits_is_ended_as_unknown(it: Deploym
     stored = await state.replay([notice.key("channel"), received.key("inbound")])
     assert stored == [None, None]
     await state.close()
+
+
+@pytest.mark.parametrize("old", ["known", "lost"])
+async def test_a_hold_that_may_have_ended_early_is_sent_only_when_it_is_known_not_to_have(
+    it: Deployment, old: str
+) -> None:
+    names = ("msg_quiet", "msg_review", "msg_early", "msg_later", "msg_retry")
+    waits = {name: envelope(name) for name in names}
+    rules = ("quiet", "review", "quiet", "send_at", "retry")
+
+    async def held(state: SqliteState) -> None:
+        for one, rule in zip(waits.values(), rules, strict=True):
+            outcome = wire.seal_outcome(Held(T0 + HOUR, rule))
+            await state.conclude([Conclude(one.key("submit"), outcome, f"held:{rule}", 1)])
+
+    again = [replace(one, attempt=1) for one in waits.values()]
+    await it.fill(
+        due=tuple((one, T0 + HOUR, rule) for one, rule in zip(again, rules, strict=True)),
+        state=held,
+    )
+    file = await it.backup()
+    state = it.state()
+    routed = wire.seal_outcome(Routed(("sms-east",)))
+    await state.conclude([Conclude(again[2].key("submit"), routed, "queued", 5)])
+    await state.close()
+    if old == "lost":
+        shutil.rmtree(it.data)
+    await it.restore(file, replace_old=old == "known")
+    state = it.state()
+    found = dict(zip(names, await state.get_many(names), strict=True))
+    await state.close()
+    goes_on = {name for name, one in found.items() if derive(one) == "held"}
+    # What only its time lets out goes on; of the others, what the State that is replaced saw held to the last.
+    surely = {"msg_later", "msg_retry"}
+    assert goes_on == (surely | {"msg_quiet", "msg_review"} if old == "known" else surely)
+    assert {found[name].view for name in set(names) - goes_on} == {"unknown:restored"}
 
 
 async def test_a_message_that_nothing_carries_has_its_end_told(it: Deployment) -> None:

@@ -21,6 +21,7 @@ from msgcenter.store.store import Store
 from protocols.address import Address
 from protocols.envelope import Envelope
 from protocols.outcome import Held, Rejected, Routed, Sent, Suppressed
+from tests.migrated import placed
 from tests.unit.rig import message, metrics, rules
 from tests.unit.stages.test_rules import CAP, NOON, Gate
 
@@ -64,9 +65,8 @@ class Town(Gate):
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    store = Store(f"sqlite:///{tmp_path}/s.db", ManualClock(NOON))
+    store = Store(placed(tmp_path), ManualClock(NOON))
     await store.open()
-    await store.migrate()
     yield store
     await store.close()
 

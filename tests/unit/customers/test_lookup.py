@@ -16,6 +16,7 @@ from msgcenter.state.memory import MemoryState
 from msgcenter.store import StoreError
 from msgcenter.store.customers import Changes, Found
 from msgcenter.store.store import Store
+from tests.migrated import placed
 
 T0 = 1_790_000_000_000
 TEL, TEL2 = "tel:+8613800138000", "tel:+8613900139000"
@@ -55,9 +56,8 @@ def clock() -> ManualClock:
 
 @pytest.fixture
 async def store(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Store]:
-    store = Store(f"sqlite:///{tmp_path}/s.db", clock)
+    store = Store(placed(tmp_path), clock)
     await store.open()
-    await store.migrate()
     yield store
     await store.close()
 

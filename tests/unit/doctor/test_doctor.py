@@ -152,7 +152,22 @@ async def test_tables_of_another_release(folder: Path) -> None:
     with sqlite3.connect(folder.parent / "data" / "store.db") as connection:
         connection.execute("UPDATE alembic_version SET version_num = '0099'")
     found = await named(folder, "store")
+    assert found.level == "warn"  # as in the middle of an upgrade: this release works on them
     assert "0099" in found.said
+    with sqlite3.connect(folder.parent / "data" / "store.db") as connection:
+        connection.execute("ALTER TABLE media DROP COLUMN name")
+    found = await named(folder, "store")
+    assert found.level == "fail"
+    assert "media.name is gone" in found.said
+    assert "upgrade this machine" in found.remedy
+
+
+async def test_tables_of_an_older_release(folder: Path) -> None:
+    store = await stored(folder)
+    await store.close()
+    with sqlite3.connect(folder.parent / "data" / "store.db") as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '0001'")
+    assert "it migrates" in (await named(folder, "store")).remedy
 
 
 @pytest.mark.parametrize(

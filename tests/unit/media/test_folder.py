@@ -15,6 +15,7 @@ from msgcenter.media import Links, MediaError, MediaRefused, MediaStore, TooLarg
 from msgcenter.media.kinds import FILE_TYPES, LIMITS, checked_upload, kept_type, recognised
 from msgcenter.store.store import Store
 from protocols.errors import Malformed
+from tests.migrated import placed
 
 T0 = 1_790_000_000_000
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(100)
@@ -23,9 +24,8 @@ JPEG = b"\xff\xd8\xff\xe0" + bytes(100)
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    store = Store(f"sqlite:///{tmp_path}/store.db", ManualClock(T0))
+    store = Store(placed(tmp_path), ManualClock(T0))
     await store.open()
-    await store.migrate()
     yield store
     await store.close()
 

@@ -52,3 +52,5 @@ def test_a_rejection_stands_until_it_is_taken_back() -> None:
     )
     assert roles([*ALL, no, yes("legal", "chen", 3)]) == ["legal"]
     assert roles([*ALL, no, yes("legal", "wang", 3)]) == []
+    assert roles([yes("legal", "wang", 3), no, *ALL]) == [], "in whatever order they are kept"
+    assert roles([no, *ALL]) == ["legal"]

@@ -143,6 +143,14 @@ def test_once_is_one_series_whatever_the_key() -> None:
     assert not takes(facts=replace(FACTS, person="", once=(Once("k1", 60),)))
 
 
+def test_once_is_taken_under_every_name_of_the_person() -> None:
+    asked = takes(facts=replace(FACTS, names=("p", "tel:+861"), once=(Once("k", 60),)))
+    assert [(one.counter.of, one.counter.home) for one in asked] == [
+        ("p\x1fk", "p"),
+        ("tel:+861\x1fk", "tel:+861"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("bad", "words"),
     [

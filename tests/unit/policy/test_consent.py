@@ -91,12 +91,16 @@ def test_an_opt_out_of_one_number_leaves_the_others() -> None:
         (replace(YES, proof=""), "consent_not_valid"),
         (replace(YES, at=NOW - 30 * DAY), "consent_expired"),
         (replace(YES, at=NOW - 30 * DAY + 1), "allowed"),
+        # of two ends the earlier one
+        (replace(YES, keep_until=NOW), "consent_expired"),
+        (replace(YES, at=NOW - 30 * DAY, keep_until=NOW + DAY), "consent_expired"),
     ],
 )
 def test_a_rule_says_what_counts(consent: Consent, code: str) -> None:
     assert ask([consent], rules=[STRICT]) == code
     elsewhere = replace(STRICT, when=Matcher(channels=frozenset({"kf"})))
-    assert ask([consent], rules=[elsewhere]) == "allowed"
+    kept = consent.keep_until == 0 or consent.keep_until > NOW
+    assert ask([consent], rules=[elsewhere]) == ("allowed" if kept else "consent_expired")
 
 
 def test_the_first_rule_that_fits_is_the_one() -> None:

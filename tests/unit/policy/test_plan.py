@@ -233,6 +233,21 @@ def test_what_a_dear_step_would_cost_is_not_spent() -> None:
     assert told.progress.leaf(1).code == "cost_limit"
     nothing = Told(sequence(leaf(cost=9), cost_limit=5))
     assert nothing("begin") == (Close("unreached"),)
+    exact = Told(sequence(leaf("read", 500, cost=2), leaf(cost=3), leaf(), cost_limit=5))
+    exact("begin")
+    exact("outcome", 1, "sent")
+    assert exact("timer", 1, at=T0 + 500) == (Start(2),), "the limit itself may be spent"
+    assert spent(exact.plan, exact.progress) == 5
+
+
+def test_bad_news_after_good_is_no_news() -> None:
+    told = Told(sequence(leaf("read", 500), leaf()))
+    told("begin")
+    told("outcome", 1, "sent")
+    told("receipt", 1, "delivered")
+    assert told("receipt", 1, "undelivered", "EXPIRED") == ()
+    assert (told.progress.leaf(1).evidence, told.progress.leaf(1).code) == ("delivered", "")
+    assert told("receipt", 1, "read") == (Close("reached"),)
 
 
 # -- any plan, any order -------------------------------------------------------------------------

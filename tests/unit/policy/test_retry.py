@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from msgcenter.policy.retry import BACKOFF, GiveUp, RetryRule, counts, next_try
-from protocols.outcome import Retry
+from protocols.outcome import Retry, Scope
 from tests.unit.rig import T0, message
 
 RULE = RetryRule(max_tries=3, max_age_s=100.0)
@@ -55,11 +55,28 @@ def test_a_channel_that_could_not_take_it_costs_no_try_but_time_still_runs() -> 
     retry = Retry("channel", "throttled")
     assert counts(BUSY)
     assert not counts(retry)
-    assert isinstance(ask(retry=retry, tries=50), GiveUp | float)
     assert isinstance(ask(RetryRule(max_tries=3, max_age_s=1e9), retry, tries=50), float)
     assert ask(retry=retry, now=T0 + 100_001) == GiveUp(
         "retries_exhausted", "older than 100 s, the last: throttled"
     )
+
+
+@pytest.mark.parametrize(
+    ("scope", "code", "costs"),
+    [
+        ("message", "wecom_-1", True),
+        ("recipient", "busy", True),
+        ("channel", "wecom_-1", False),
+        ("account", "account_held", False),
+        ("recipient", "wecom_member_limit", False),
+        ("message", "kf_bare_limit", False),
+        ("recipient", "waits", False),
+        ("recipient", "group_creating", False),
+        ("recipient", "limits", True),
+    ],
+)
+def test_whose_fault_a_try_is(scope: Scope, code: str, costs: bool) -> None:
+    assert counts(Retry(scope, "", 0.0, code)) is costs
 
 
 def test_no_try_falls_on_or_after_the_expiry() -> None:

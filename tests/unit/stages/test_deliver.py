@@ -11,8 +11,9 @@ import pytest
 from msgcenter.adapter import Dispatch
 from msgcenter.lanes import LaneGate
 from msgcenter.pipeline import Item
+from msgcenter.stages.deliver import SKEW_S
 from msgcenter.state import Admit, StateError, Suppression
-from protocols.outcome import Outcome, Rejected, Sent, Suppressed, Unknown
+from protocols.outcome import Outcome, Rejected, Retry, Sent, Suppressed, Unknown
 from tests.unit.rig import Failing, Rig, Scripted, items, message
 
 
@@ -61,12 +62,17 @@ async def miscounts(batch: Any) -> Any:
     return [Sent()]
 
 
+async def miscounts_too_many(batch: Any) -> Any:
+    return [Sent()] * 4
+
+
 @pytest.mark.parametrize(
     ("work", "says"),
     [
         (hangs, "no answer within"),
         (breaks, "OSError: reset"),
         (miscounts, "1 outcomes for 3 messages"),
+        (miscounts_too_many, "4 outcomes for 3 messages"),
     ],
 )
 async def test_whatever_goes_wrong_after_the_hand_over_is_unknown(work: Any, says: str) -> None:
@@ -191,6 +197,37 @@ async def test_nor_while_its_outcome_is_being_stored() -> None:
     assert isinstance(first.outcome, Sent)
     await rig.deliver(rig.settle(), sole=True)([copy])
     assert copy.outcome == first.outcome
+
+
+async def test_a_claim_outlives_the_send_it_stands_for() -> None:
+    rig = Rig()
+    claimed: list[float] = []
+
+    async def looks(batch: Sequence[Dispatch]) -> list[Outcome]:
+        key = batch[0].envelope.key("channel")
+        (answer,) = await rig.state.admit([Admit(key, (), "another worker", 1.0)])
+        claimed.append(answer.remaining_s)
+        return [Sent() for _ in batch]
+
+    await rig.deliver(rig.settle(), adapter=Odd(looks), timeout=3.0)(items(1))
+    assert claimed == [pytest.approx(3.0 + SKEW_S)]
+
+
+async def test_an_account_that_fails_while_others_wait_their_turn_costs_the_far_end_one_slice() -> (
+    None
+):
+    rig = Rig()
+    rig.adapter.script = lambda _: Retry("account", "login lost", 30.0, "login_lost")
+    batch = items(30, account="a1")
+    await rig.deliver(rig.settle(), gate=rig.gate(slots=1))(batch)
+    assert rig.adapter.taken == [f"msg_{n}" for n in range(10)]
+    assert {i.outcome.code for i in batch[:10]} == {"login_lost"}  # type: ignore[union-attr]
+    assert {i.outcome for i in batch[10:]} == {
+        Retry("account", "account a1 is held: login lost", 30.0, "account_held")
+    }
+    keys = [i.envelope.key("channel") for i in batch[10:]]
+    free = await rig.state.admit([Admit(key, (), "another worker", 1.0) for key in keys])
+    assert {answer.verdict for answer in free} == {"go"}, "nothing of them was claimed"
 
 
 async def test_two_copies_in_one_slice_are_sent_once() -> None:

@@ -21,6 +21,7 @@ from msgcenter.store.store import Store
 from protocols.address import Address
 from protocols.outcome import Retry, Suppressed
 from protocols.payload import DeliveryReport
+from tests.migrated import placed
 from tests.unit.rig import T0, message, metrics
 
 WHO = "tel:+8613800000002"
@@ -67,9 +68,8 @@ class Rig:
 @pytest.fixture
 async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
     clock = ManualClock(T0)
-    store = Store(f"sqlite:///{tmp_path}/s.db", clock)
+    store = Store(placed(tmp_path), clock)
     await store.open()
-    await store.migrate()
     yield Rig(store, clock)
     await store.close()
 

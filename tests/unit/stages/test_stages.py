@@ -13,18 +13,22 @@ from msgcenter.adapter import Unreachable
 from msgcenter.clock import ManualClock
 from msgcenter.config.rules import ChannelConfig
 from msgcenter.pipeline import Item, run
+from msgcenter.policy.retry import WAITS_FOR_GROUP
 from msgcenter.port import UNASSIGNED
 from msgcenter.settle import receipt_to
 from msgcenter.stages.correlate import GUESS_FROM, WAITS_S, Correlate, Dispatch
 from msgcenter.stages.deliver import Resolve, gates
 from msgcenter.stages.expire import Expire
+from msgcenter.stages.group import Group
 from msgcenter.stages.identify import Identify
+from msgcenter.stages.lost import STATE_LOST, Lost
 from msgcenter.stages.render import Render
 from msgcenter.stages.replay import Replay
 from msgcenter.stages.route import Route, Target
 from msgcenter.stages.wait_until import WaitUntil
 from msgcenter.state import Conclude, Mark
 from msgcenter.state.memory import MemoryState
+from msgcenter.store import GroupRow
 from protocols import wire
 from protocols.address import Address
 from protocols.envelope import Key
@@ -39,7 +43,17 @@ from protocols.outcome import (
     Suppressed,
     Unknown,
 )
-from protocols.payload import DeliveryReport, Notice, Pull
+from protocols.payload import (
+    Advance,
+    CreateGroup,
+    DeliveryReport,
+    DissolveGroup,
+    Notice,
+    Payload,
+    Pull,
+    Text,
+    UpdateGroup,
+)
 from tests.unit.rig import LOG, SPEC, T0, Scripted, lookup, message, no_facts
 
 
@@ -54,6 +68,70 @@ async def test_expire(expires: int, expired: bool) -> None:
         assert isinstance(one.outcome, Suppressed)
         assert one.outcome.rule == "expired"
         assert dict(one.decisions[0].facts) == {"expires_at": str(expires), "now": str(T0)}
+
+
+NOTICE = Text("本群将于 18:00 解散")
+MAKE, CHANGE, END = (
+    CreateGroup("grp_1", "g", "", ("li",)),
+    UpdateGroup("grp_1", "n"),
+    DissolveGroup("grp_1"),
+)
+
+
+@pytest.mark.parametrize(
+    ("state", "chat", "payload", "category", "code"),
+    [
+        ("", "", Text("好"), "care", "group_unknown"),
+        ("creating", "", Text("好"), "care", WAITS_FOR_GROUP),
+        ("creating", "", MAKE, "command", None),
+        ("uncertain", "", Text("好"), "care", WAITS_FOR_GROUP),
+        ("uncertain", "c1", Text("好"), "care", "c1"),
+        ("active", "c1", Text("好"), "care", "c1"),
+        ("active", "c1", CHANGE, "command", "c1"),
+        ("failed", "", Text("好"), "care", "group_failed"),
+        ("dissolving", "c1", Text("好"), "care", "group_dissolving"),
+        ("dissolving", "c1", NOTICE, "command", "c1"),
+        ("dissolving", "c1", END, "command", "c1"),
+        ("dissolved", "c1", END, "command", "c1"),
+        ("dissolved", "c1", NOTICE, "command", "group_dissolved"),
+        ("dissolved", "c1", Text("好"), "care", "group_dissolved"),
+    ],
+)
+async def test_group(
+    state: Any, chat: str, payload: Payload, category: str, code: str | None
+) -> None:
+    """`code`: of a refusal or a wait, else what the group is called at its far end."""
+    row = GroupRow("grp_1", "crm", "g", "li", (), "fake", "east", state=state, chat=chat)
+    clock = ManualClock(T0 + 40_000)
+    known = lookup(clock, row) if state else lookup(clock)
+    to = Address("group", "grp_1")
+    one = Item(message(to=to, payload=payload, category=category))
+    await Group(known, clock)([one, phone := Item(message())])
+    assert (phone.outcome, phone.target) == (None, "")
+    match one.outcome:
+        case None:
+            assert one.target == (code or "")
+        case Retry() as waits:
+            assert (waits.code, waits.after) == (code, 10.0), "a quarter of what it has waited"
+        case refused:
+            assert isinstance(refused, Rejected)
+            assert (refused.scope, refused.code) == ("recipient", code)
+
+
+@pytest.mark.parametrize(
+    ("accepted", "again", "unknown"),
+    [(T0 - 1, True, True), (T0, True, False), (T0 - 1, False, False)],
+)
+async def test_lost(accepted: int, again: bool, unknown: bool) -> None:
+    state = MemoryState(ManualClock(T0))
+    await state.policy_epoch()
+    one = Item(message(created_at=accepted))
+    news = Item(message(created_at=accepted, payload=Advance("msg_1", "begin")))
+    one.again = news.again = again
+    await Lost(state)([one, news])
+    assert isinstance(one.outcome, Unknown) == unknown
+    assert [decision.rule for decision in one.decisions] == [STATE_LOST] * unknown
+    assert news.outcome is None, "news of a plan may be told twice"
 
 
 @pytest.mark.parametrize(("at", "held"), [(0, False), (T0, False), (T0 + 1, True)])

@@ -23,6 +23,7 @@ from protocols.address import Address
 from protocols.envelope import Envelope
 from protocols.outcome import Outcome, Rejected, Retry, Sent, Suppressed, Unknown
 from protocols.payload import Happening, Text
+from tests.migrated import placed
 
 T0 = 1_790_000_000_000
 CUSTOMER, STAFF = Address("wecom", "ww1/wm1"), Address("staff", "zhangsan")
@@ -46,9 +47,8 @@ class Live(Adapter):
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    store = Store(f"sqlite:///{tmp_path}/store.db", ManualClock(T0))
+    store = Store(placed(tmp_path), ManualClock(T0))
     await store.open()
-    await store.migrate()
     yield store
     await store.close()
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import pytest
+import cmppy
 
 from adapters.sim.smsc import Options, Smsc
 from msgcenter.simulator import Journal
-
-cmppy = pytest.importorskip("cmppy", reason="cmppy (PyPI) is not installed: pip install cmppy")
 
 
 async def test_a_text_is_taken_and_bad_numbers_and_secrets_are_refused() -> None:
@@ -34,5 +32,8 @@ async def test_a_text_is_taken_and_bad_numbers_and_secrets_are_refused() -> None
         assert (await asyncio.to_thread(submit, "sandbox", ["13900000000"])).result == 13
         assert await asyncio.to_thread(submit, "wrong", ["13800138000"]) is None
         assert len(sim.journal.entries()) == 1
+        both = ["13800138001", "13800138002"]
+        assert (await asyncio.to_thread(submit, "sandbox", both)).result == 0
+        assert [entry["recipient"] for entry in sim.journal.entries()[1:]] == both
     finally:
         await sim.stop()

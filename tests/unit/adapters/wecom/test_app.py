@@ -209,6 +209,11 @@ async def test_one_conversation_stays_in_order() -> None:
         outcomes = await app.deliver(late)
         assert all(isinstance(outcome, Retry) for outcome in outcomes)
         assert [o.code for o in outcomes[1:] if isinstance(o, Retry)] == ["waits"] * 3
+        c.far.faults.fault(endpoint="message/send", kind="timeout")
+        first, *rest = await app.deliver(late)
+        assert isinstance(first, Unknown), "what follows waits for its repeat"
+        assert [o.code for o in rest if isinstance(o, Retry)] == ["waits"] * 3
+        assert [e["text"] for e in c.shown() if e["to"] == "staff0009"] == ["第100条"]
 
 
 async def no_silent_drop(messages: int, members: int) -> Corp:
@@ -272,6 +277,61 @@ async def test_several_processes_keep_one_limit() -> None:
         assert c.dropped() == []
         for port in ports:
             await port.close()
+
+
+async def test_a_member_is_one_however_the_name_is_written() -> None:
+    async with corp() as c, c.app() as app:
+        batch = [to_staff(n, user="staff0001", order_key="") for n in range(25)]
+        batch += [to_staff(n, user="STAFF0001", order_key="") for n in range(25, 35)]
+        outcomes = await app.deliver(batch)
+        assert Counter(type(outcome) for outcome in outcomes) == {Sent: 30, Retry: 5}
+        assert c.dropped() == []
+
+
+async def test_what_is_long_on_its_way_is_counted_until_it_has_been_there_a_minute() -> None:
+    """WeCom's minute begins when the first one arrives there, which is later than when it was counted here."""
+    async with corp() as c, c.app(at_once=30) as app:
+        c.far.faults.fault(endpoint="message/send", kind="delay", seconds=13.0, times=30)
+        first = [to_staff(n, user="staff0001", order_key="") for n in range(30)]
+        sending = asyncio.create_task(app.deliver(first))
+        async with asyncio.timeout(5):
+            while c.calls("message/send") < 30:
+                await asyncio.sleep(0.01)
+        c.jump(13.1)
+        assert all(isinstance(outcome, Sent) for outcome in await sending)
+        c.jump(53)  # 66 s after they were counted, 53 s after they arrived
+        second = [to_staff(n, user="staff0001", order_key="") for n in range(30, 60)]
+        assert all(isinstance(outcome, Retry) for outcome in await app.deliver(second))
+        c.jump(30)
+        assert all(isinstance(outcome, Sent) for outcome in await app.deliver(second))
+        assert c.dropped() == []
+
+
+async def test_a_conversation_waits_for_its_message_that_is_over_a_limit_whoever_it_is_to() -> None:
+    async with corp() as c, c.app() as app:
+        await app.deliver([to_staff(n, user="staff0001", order_key="") for n in range(30)])
+        batch = [
+            to_staff(30, user="staff0001", order_key="order-7"),
+            to_staff(31, user="staff0002", order_key="order-7"),
+            to_staff(32, user="staff0003", order_key="order-8"),
+        ]
+        over, behind, other = await app.deliver(batch)
+        assert isinstance(over, Retry)
+        assert isinstance(behind, Retry)
+        assert behind.after >= over.after > 0
+        assert isinstance(other, Sent)
+        assert [e["to"] for e in c.shown()][30:] == ["staff0003"]
+
+
+async def test_what_could_not_be_begun_in_time_comes_again_and_is_not_unknown() -> None:
+    async with corp() as c, c.app(at_once=1, slack_s=0.05) as app:
+        c.far.faults.fault(endpoint="message/send", kind="delay", seconds=0.2, times=1)
+        batch = [to_staff(n, order_key="") for n in range(3)]
+        first, *rest = await app.deliver(batch)
+        assert isinstance(first, Sent)
+        assert all(isinstance(outcome, Retry) for outcome in rest), rest
+        assert c.calls("message/send") == 1, "nobody waits for an answer that the core gave up"
+        assert all(isinstance(outcome, Sent) for outcome in await app.deliver(batch[1:2]))
 
 
 async def test_recall() -> None:

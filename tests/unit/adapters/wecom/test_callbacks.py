@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import pytest
 
 from adapters.sim.wecom.rigs import called
 from adapters.wecom import WeComApp
+from adapters.wecom.calls import Refusal
+from adapters.wecom.inbox import brought_home
 from msgcenter.adapter import Dispatch, Request, Retry, Sent
 from protocols.payload import Happening, Link, Media, Native, Pull, Text
 from protocols.wecom import callbacks
@@ -210,6 +214,38 @@ async def test_a_file_that_is_gone_or_unwanted_is_told_and_not_lost_in_silence()
             if isinstance(o.payload, Happening)
         ]
         assert said == ["not_kept", "wecom_40007"]
+
+
+async def test_a_range_that_brings_nothing_is_not_asked_for_in_a_circle() -> None:
+    class Body:
+        def __init__(self, data: bytes) -> None:
+            self.data = data
+
+        async def iter_chunked(self, _: int) -> AsyncIterator[bytes]:
+            await asyncio.sleep(0)
+            if self.data:
+                yield self.data
+
+    class Dry:
+        """Ten octets of twenty, then none."""
+
+        asked: ClassVar[list[int]] = []
+
+        @asynccontextmanager
+        async def download(self, _: str, first: int, __: int) -> AsyncIterator[Any]:
+            self.asked.append(first)
+            headers = {"Content-Range": f"bytes {first}-{first + 9}/20"}
+            body = Body(b"" if first else b"x" * 10)
+            yield SimpleNamespace(
+                status=206, headers=headers, content=body, content_type="image/jpeg"
+            )
+
+    port, api = FakePort(), Dry()
+    async with asyncio.timeout(5):
+        with pytest.raises(Refusal) as caught:
+            await brought_home(port, api, "image", "m1")  # type: ignore[arg-type]
+    assert isinstance(caught.value.outcome, Retry)
+    assert (api.asked, port.files) == ([0, 10], {})
 
 
 async def announced(c: Corp) -> None:

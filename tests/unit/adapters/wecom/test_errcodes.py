@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from structlog.testing import capture_logs
 
 from msgcenter.adapter import Rejected, Retry, Sent, Unknown, Unreachable
+from protocols.payload import Recall
 from protocols.wecom.errcodes import ROWS, Row
 from tests.port import FakePort
 from tests.unit.adapters.wecom.parts import Corp, corp, one, to_staff
@@ -99,6 +101,61 @@ async def slowed(c: Corp, app: object, port: FakePort, number: int, row: Row) ->
     c.jump(61)
     assert isinstance(await one(app, named), Sent)  # type: ignore[arg-type]
     assert port.account_states[-1][:2] == ("staff-app", "up")
+
+
+#: Whoever is refused with one of these need not try another API of the app.
+OF_THE_APP = {40001, 40013, 40014, 41001, 42001, 50003, 60020, 60031, 301007}
+
+
+async def test_what_is_wrong_with_the_app_stops_its_other_calls_too_and_nothing_else_does() -> None:
+    for row in (*rows("setup"), *(row for row in rows("token") if row.errcode != 42009)):
+        async with corp() as c, c.app() as app:
+            sent = await one(app, to_staff(0))
+            assert isinstance(sent, Sent)
+            c.far.faults.fault(endpoint="message/send", errcode=row.errcode, times=2)
+            assert isinstance(await one(app, to_staff(1)), Retry)
+            recalled = await one(app, to_staff(2, Recall("msg_0", sent.remote_ids)))
+            stopped = row.errcode in OF_THE_APP
+            assert isinstance(recalled, Retry if stopped else Sent), row
+            assert c.calls("message/recall") == (0 if stopped else 1)
+
+
+async def test_too_many_at_once_leaves_the_api_alone_for_a_moment() -> None:
+    async with corp() as c, c.app() as app:
+        c.far.faults.fault(endpoint="message/send", errcode=45033)
+        assert isinstance(await one(app, to_staff(1)), Retry)
+        soon = await one(app, to_staff(2))
+        assert isinstance(soon, Retry)
+        assert (soon.scope, soon.code) == ("channel", "wecom_45033")
+        assert 0 < soon.after <= 2
+        assert c.calls("message/send") == 1
+        c.jump(2.1)
+        assert isinstance(await one(app, to_staff(2)), Sent)
+
+
+async def test_a_refusal_of_one_message_shows_that_the_api_is_there_again() -> None:
+    async with corp() as c, c.app(port := c.port()) as app:
+        c.far.faults.fault(endpoint="message/send", errcode=48002)
+        assert isinstance(await one(app, to_staff(1)), Retry)
+        assert port.account_states[-1][1] == "down"
+        c.jump(31)
+        c.far.faults.fault(endpoint="message/send", errcode=60111)
+        assert isinstance(await one(app, to_staff(1)), Rejected)
+        assert port.account_states[-1][:2] == ("staff-app", "up")
+        await port.close()
+
+
+async def test_what_somebody_has_to_look_at_is_told_once_for_each_refusal() -> None:
+    async with corp() as c, c.app(port := c.port()) as app:
+        with capture_logs() as logs:
+            for row in (*rows("abuse"), *rows("recipient")[:2]):
+                c.far.faults.fault(endpoint="message/send", errcode=row.errcode)
+                await one(app, to_staff(1))
+            c.far.faults.fault(endpoint="message/send", errcode=999_999)
+            await one(app, to_staff(1))
+        told = [log["errcode"] for log in logs if log["event"] == "wecom_alert"]
+        assert told == [40143, 40201, 40204, 999_999]
+        await port.close()
 
 
 async def test_a_limit_is_waited_out_whole_and_then_the_longer_one() -> None:

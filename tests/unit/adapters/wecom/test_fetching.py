@@ -12,10 +12,13 @@ from adapters.wecom.fetching import CODE, LOOK_AGAIN_S, MOST, Fetching
 from msgcenter.adapter import Retry, Sent, Unavailable
 from msgcenter.ordered import IN_PLACE_MAX_S
 from protocols.outcome import Outcome
-from protocols.payload import Pull, Text
+from protocols.payload import Media, Pull, Text
+from tests.unit.adapters.wecom.contact import parts as contact
 from tests.unit.adapters.wecom.hosted.parts import hosting, to_customer
+from tests.unit.adapters.wecom.parts import corp
 
 PULL = Pull("file:1", "{}")
+JPG = b"\xff\xd8\xff" + b"picture" * 10
 
 
 class Slow:
@@ -124,3 +127,37 @@ async def test_a_slow_file_delays_no_message_of_its_batch(monkeypatch: pytest.Mo
         assert not adapter._slots._slots.keys() & {PULL.source}, "nothing of a doorbell is kept"
         slow.may.set()
         assert await adapter.deliver([bell]) == [Sent((), "home")]
+
+
+async def test_what_a_member_sent_to_the_contact_channel_delays_no_mass_message(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with corp() as c, contact.listening(c) as (adapter, port):
+        adapter.fetching = Fetching(moment_s=0.01)
+        medium = c.far.media.add("image", "现场.jpg", JPG)
+        c.far.pusher.member_writes(
+            userid="staff0005", msgtype="image", fields={"MediaId": medium.media_id}
+        )
+        await c.far.pusher.drained()
+        [(pull, _)] = port.rung
+        slow = Slow()
+        fetch = adapter.inbox.fetch  # type: ignore[union-attr]
+
+        async def late(*given: Any) -> Outcome:
+            await slow.fetch()
+            return await fetch(*given)
+
+        monkeypatch.setattr(adapter.inbox, "fetch", late)
+        bell = contact.to_customer(1, pull)
+        first, second = await adapter.deliver([bell, contact.to_customer(2)])
+        assert waits(first)
+        assert isinstance(second, Sent)
+        assert port.received == []
+        slow.may.set()
+        adapter.fetching._moment_s = 10.0
+        assert await adapter.deliver([bell]) == [Sent()]
+        assert slow.begun == 1
+        [got] = port.received
+        assert isinstance(got.payload, Media)
+        assert port.files[got.payload.media].path.read_bytes() == JPG
+        assert str(got.sender) == "staff:staff0005"

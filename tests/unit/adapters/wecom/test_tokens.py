@@ -25,6 +25,17 @@ async def test_two_hundred_at_once_fetch_one_token() -> None:
         assert not c.dropped()
 
 
+async def test_a_token_that_wecom_refuses_and_gives_again_is_asked_for_once() -> None:
+    async with corp() as c, c.app(port := c.port(), **PATIENT) as app:
+        assert isinstance(await one(app, to_staff(0)), Sent)
+        c.far.faults.fault(endpoint="message/send", errcode=40014, times=-1)
+        outcomes = await asyncio.gather(*[one(app, to_staff(n)) for n in range(1, 51)])
+        assert {getattr(outcome, "code", "") for outcome in outcomes} == {"wecom_40014"}
+        assert c.calls("gettoken") == 2, "once for all who were refused"
+        assert port.counts == {("token_refreshes", "ok"): 2}
+        await port.close()
+
+
 async def test_several_processes_share_one_token() -> None:
     async with corp() as c:
         ports = [c.port() for _ in range(4)]
@@ -66,6 +77,7 @@ async def test_a_wrong_secret_is_tried_slowly_and_its_mending_heard() -> None:
         outcomes = await asyncio.gather(*[one(app, to_staff(n)) for n in range(50)])
         assert all(isinstance(o, Retry) and o.code == "wecom_40001" for o in outcomes)
         assert c.calls("gettoken") == 1
+        assert port.counts == {("token_refreshes", "refused"): 1}
         assert port.account_states[-1][:2] == ("staff-app", "down")
         c.jump(59)
         await one(app, to_staff(1))

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from adapters.wecom.kf.windows import Taken, Windows
 from msgcenter.adapter import Malformed, Rejected, Retry, Sent, Unknown, Unreachable
 from msgcenter.state.memory import MemoryState
 from protocols.outcome import Outcome
@@ -206,6 +207,22 @@ async def test_what_was_not_sent_is_not_counted() -> None:
         assert [type(await it.send(f"{n}")) for n in range(6)] == [Sent] * 5 + [Rejected]
 
 
+async def test_an_older_message_of_his_that_is_read_again_gives_no_new_allowance() -> None:
+    async with corp() as c:
+        port = c.port("kf")
+        windows, now = Windows(port), c.clock.now_ms()
+        await windows.opened({f"{KF}/wm0001": (now, "second")})
+        for _ in range(5):
+            assert isinstance(await windows.take(KF, "wm0001"), Taken)
+        await windows.opened({f"{KF}/wm0001": (now - 1000, "first")})
+        used = await windows.take(KF, "wm0001")
+        assert isinstance(used, Rejected)
+        assert used.code == "kf_window_used"
+        await windows.opened({f"{KF}/wm0001": (now + 1000, "third")})
+        assert isinstance(await windows.take(KF, "wm0001"), Taken)
+        await port.close()
+
+
 # -- repeats ------------------------------------------------------------------------------------------------------------
 
 
@@ -306,6 +323,10 @@ async def test_order_in_a_conversation_and_nothing_left_when_unplugged() -> None
         outcomes = await it.adapter.deliver([*batch, it.message(Text("x"), "wm0002")])
         kinds = [code_of(one) if isinstance(one, Retry) else "" for one in outcomes]
         assert kinds in (["wecom_-1", "waits", "waits", ""], ["", "", "", "wecom_-1"])
+        it.far.faults.fault(endpoint="kf/send_msg", kind="timeout")
+        lost, *rest = await it.adapter.deliver([it.message(Text(f"{n}")) for n in range(3)])
+        assert isinstance(lost, Unknown), "what follows waits for its repeat"
+        assert [code_of(one) for one in rest] == ["waits", "waits"]
         await it.far.stop()
         with pytest.raises(Unreachable):
             await it.adapter.deliver(batch)

@@ -19,7 +19,7 @@ CAPS = ("caps_batched", "caps_ten_rules")
 LANES = ("lanes_code", "lanes_opportunity")
 """Of the lanes bench: p99 from durable to the channel's call under a bulk, as a multiple of that on the idle system."""
 _COSTS = ("caps_ten_rules",)
-_LAYERS = ("codec", "link")
+_LAYERS = ("callers", "codec", "link")
 """What the SMS bench measures between bare and product."""
 _BARE = ("drain", *SMS)
 """Measured against what no program can beat, not against a naive one."""
@@ -93,6 +93,9 @@ def more(runs: Sequence[Run]) -> dict[str, float]:
             if between and (bare := _of(runs, name, "bare")):
                 rate = median(r.rate for r in between) / median(r.rate for r in bare)
                 out[f"{name} {layer} to bare"] = round(rate, 3)
+            if between and layer == "callers" and (whole := _of(runs, name, "product")):
+                rate = median(r.rate for r in whole) / median(r.rate for r in between)
+                out[f"{name} product to callers"] = round(rate, 3)
         baseline = "bare" if name.startswith("sms_") else "naive"
         ours, theirs = _of(runs, name, "product"), _of(runs, name, baseline)
         if not ours or not theirs or name in ("p50_one_client", *LANES):

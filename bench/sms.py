@@ -6,19 +6,23 @@ same window of unanswered PDUs and write once a turn. They differ in what they d
 
 - `bare`, the baseline: writes octets that were made beforehand and counts octets of answers. It knows no message: no text, no
   number, no id, no timeout, no outcome. No program on asyncio can beat it, for all that it does besides is the socket.
+- `callers`: writes the same octets, but each PDU by its own caller, who awaits a future that the answer with its sequence sets, as
+  any client library has it. Still no text, no number, no timeout; as many callers as the window has places.
 - `codec`: makes each SUBMIT from its values with the product's codec and reads each answer, found by its sequence. The least
   that a client of this protocol can do.
 - `link`: `codec` with the product's link: deadlines, keep-alive, tolerance of what peers do wrong.
 - `product`: `deliver` of the channel: besides all that numbers, content rules, coding, parts, choice of supplier and
   connection, pace, breaker, and an outcome for each message that holds the far end's id.
 
-The ratio is product to bare in messages a second; `codec` and `link` say where the distance lies. The target of 0.4 at window 16
-is for the ratio to `bare`. One text goes to all, as in a campaign (what the rules made of a text is kept); `sms_16_own` gives
+The ratio is product to bare in messages a second; `codec` and `link` say where the distance lies, and product to `callers` stands
+beside it. The target of 0.4 at window 16 is for the ratio to `bare`. The sides take turns within a round and medians are taken over
+the rounds, for a run lasts a fraction of a second and the machine may be busy with something else in it. One text goes to all, as in a campaign (what the rules made of a text is kept); `sms_16_own` gives
 each message a text of its own. One message is one PDU: the dearest case, for the parts of a long text share its outcome.
 
 One file, for the far end and the sides are only to be compared as long as they stay alike.
 
-`python -m bench.sms far-end PORT` is that far end; `python -m bench.sms bare|codec|link|product JOB` is one side.
+`python -m bench.sms far-end PORT` is that far end; `python -m bench.sms bare|callers|codec|link|product` is one side and runs the
+jobs on its stdin, one a line.
 """
 
 from __future__ import annotations
@@ -48,18 +52,19 @@ from protocols.address import Address
 from protocols.cmpp import pdu as p
 from protocols.cmpp.decode import decode
 from protocols.cmpp.encode import encode
-from protocols.cmpp.form import Filled, Form
 from protocols.cmpp.link import Link
 from protocols.cmpp.terms import LinkOptions, Role
 from protocols.envelope import Envelope
 from protocols.payload import Text
-from protocols.sms.events import LoggedIn, Response
+from protocols.sms.events import Accepted, LoggedIn
+from protocols.sms.form import Filled
 
 FULL, QUICK = 40_000, 10_000
 WINDOWS = (1, 16, 64)
-SIDES = ("bare", "codec", "link", "product")
+SIDES = ("bare", "callers", "codec", "link", "product")
 WORDS = "尊敬的客户，您的宽带业务已受理，感谢您的使用。"
 ACCOUNT, SECRET, SRC = "901234", "bench", "106900001"
+_FOUND = "measured: "
 _HEAD = struct.Struct(">III")
 _ANSWER = struct.Struct(">IIIQI")
 
@@ -89,9 +94,12 @@ def run(rounds: int, count: int, step: Callable[[str, int], None]) -> list[Run]:
     far = subprocess.Popen(
         [sys.executable, "-m", "bench.sms", "far-end", str(port)], cwd=ROOT, stdout=subprocess.PIPE
     )
+    sides: dict[str, subprocess.Popen[str]] = {}
     try:
         assert far.stdout is not None
         far.stdout.readline()  # it listens
+        for side in SIDES:
+            sides[side] = _side(side)
         jobs = [
             Job(port=port, window=window, messages=count if window > 1 else count // 4)
             for window in WINDOWS
@@ -101,26 +109,33 @@ def run(rounds: int, count: int, step: Callable[[str, int], None]) -> list[Run]:
             for job in jobs:
                 for side in reversed(SIDES) if number % 2 else SIDES:
                     step(f"{job.scenario}: {side}", rounds * len(jobs) * len(SIDES))
-                    runs.append(_side(side, job))
+                    runs.append(_measured(side, sides[side], job))
     finally:
-        far.terminate()
-        far.wait(10)
+        for process in (*sides.values(), far):
+            process.kill()
+            process.wait(10)
     return runs
 
 
-def _side(side: str, job: Job) -> Run:
-    done = subprocess.run(
-        [sys.executable, "-m", "bench.sms", side, job.model_dump_json()],
-        cwd=ROOT, capture_output=True, timeout=120, check=False,
+def _side(side: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "bench.sms", side],
+        cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
-    if done.returncode:
-        raise RuntimeError(f"{side}: {done.stderr.decode()[-2000:]}")
-    found = json.loads(done.stdout.splitlines()[-1])  # before it the log
-    seconds, cpu = found["seconds"], found["cpu"]
-    return Run(
-        job.scenario, side, job.messages, seconds, job.messages / seconds,
-        cpu={"client": cpu / job.messages * 1e6},
-    )  # fmt: skip
+
+
+def _measured(side: str, process: subprocess.Popen[str], job: Job) -> Run:
+    assert process.stdin is not None and process.stdout is not None
+    process.stdin.write(job.model_dump_json() + "\n")
+    process.stdin.flush()
+    for line in process.stdout:
+        if line.startswith(_FOUND):
+            seconds, cpu = json.loads(line.removeprefix(_FOUND))
+            return Run(
+                job.scenario, side, job.messages, seconds, job.messages / seconds,
+                cpu={"client": cpu / job.messages * 1e6},
+            )  # fmt: skip
+    raise RuntimeError(f"{side}: ended with {process.wait(10)}; what it said is above")
 
 
 # --- the far end ---
@@ -158,7 +173,7 @@ async def far_end(port: int) -> None:
     await server.serve_forever()
 
 
-# --- the two sides ---
+# --- the sides ---
 
 
 class Bare(asyncio.Protocol):
@@ -201,6 +216,37 @@ class Bare(asyncio.Protocol):
             self._transport.write(b"".join(out))
 
 
+class Callers(Bare):
+    """Each PDU is written by its own caller, who awaits the answer with its sequence."""
+
+    def __init__(self, pdus: deque[bytes], window: int) -> None:
+        super().__init__(pdus, window)
+        self._waiting: dict[int, asyncio.Future[int]] = {}
+
+    def start(self) -> None:
+        self._callers = [asyncio.create_task(self._caller()) for _ in range(self._free)]
+
+    async def _caller(self) -> None:
+        while self._pdus:
+            pdu = self._pdus.popleft()
+            answer = asyncio.get_running_loop().create_future()
+            self._waiting[int.from_bytes(pdu[8:12], "big")] = answer
+            self._transport.write(pdu)
+            assert not await answer
+            self._left -= 1
+        if not self._left and not self.done.done():
+            self.done.set_result(None)
+
+    def data_received(self, data: bytes) -> None:
+        buffer = self._rest + data
+        at = 0
+        while len(buffer) - at >= _ANSWER.size:
+            length, _, sequence, _, result = _ANSWER.unpack_from(buffer, at)
+            self._waiting.pop(sequence).set_result(result)
+            at += length
+        self._rest = buffer[at:]
+
+
 class Codec(Bare):
     """Makes each PDU when its turn comes and matches each answer with its message."""
 
@@ -238,8 +284,8 @@ class Codec(Bare):
             self._sequence += 1
             message = self._waiting[self._sequence] = self._todo.popleft()
             number, text = message
-            filled = _filled(number, text)
-            out.append(FORM.write(filled, True, self._sequence))
+            head, middle, tail, _ = _filled(text)
+            out += (head, self._sequence.to_bytes(4, "big"), middle, number.encode(), tail)
         if out:
             self._transport.write(b"".join(out))
 
@@ -262,9 +308,8 @@ class Linked(Bare):
 
     def data_received(self, data: bytes) -> None:
         for event in self._link.receive_data(data, time.monotonic()):
-            if isinstance(event, Response):
-                assert isinstance(event.pdu, p.SubmitResp)
-                self.ids.append(f"{event.pdu.msg_id:016x}")
+            if isinstance(event, Accepted):
+                self.ids.append(event.remote_id)
                 self._left -= 1
             elif isinstance(event, LoggedIn):
                 self.up.set_result(None)
@@ -275,20 +320,22 @@ class Linked(Bare):
 
     def _write(self) -> None:
         link, todo, now = self._link, self._todo, time.monotonic()
+        out: list[tuple[Filled, str, object]] = []
         for _ in range(min(link.window_free, len(todo))):
             message = todo.popleft()
             number, text = message
-            link.request(_filled(number, text), now, message)
+            out.append((_filled(text), number, message))
+        link.submit(out, now)
         self._transport.write(link.data_to_send())
 
 
-FORM = Form(
-    p.Submit(("",), b"", "", ACCOUNT, fee_user_type=2, fee_type="01", fee_code="000000")
-)  # fmt: skip
+FORM = Link(Role.CLIENT, LinkOptions()).form(
+    p.Submit(("",), b"", SRC, ACCOUNT, fee_user_type=2, fee_type="01", fee_code="000000"), 11
+)
 
 
-def _filled(number: str, text: str) -> Filled:
-    return Filled(FORM, number, text.encode("utf-16-be"), SRC, 8, 0, 1, 1)
+def _filled(text: str) -> Filled:
+    return FORM.fill(text.encode("utf-16-be"))
 
 
 async def by_hand(side: str, job: Job) -> tuple[float, float]:
@@ -296,12 +343,13 @@ async def by_hand(side: str, job: Job) -> tuple[float, float]:
     loop = asyncio.get_running_loop()
     todo = deque((f"138{number:08d}", job.text(number)) for number in range(job.messages))
     protocol: Bare
-    if side == "bare":
+    if side in ("bare", "callers"):
         pdus = deque(
-            FORM.write(_filled(number, text), True, sequence)
+            b"".join((head, sequence.to_bytes(4, "big"), middle, number.encode(), tail))
             for sequence, (number, text) in enumerate(todo, 1)
+            for head, middle, tail, _ in [_filled(text)]
         )
-        protocol = Bare(pdus, job.window)
+        protocol = (Bare if side == "bare" else Callers)(pdus, job.window)
     elif side == "codec":
         protocol = Codec(todo, job.window)
     else:
@@ -368,13 +416,15 @@ def main(arguments: Sequence[str]) -> None:
     """A process of the bench, as the module says."""
     import uvloop
 
-    what, given = arguments
+    what, *given = arguments
     if what == "far-end":
-        uvloop.run(far_end(int(given)))
+        uvloop.run(far_end(int(given[0])))
         return
-    job = Job.model_validate_json(given)
-    seconds, cpu = uvloop.run(product(job) if what == "product" else by_hand(what, job))
-    sys.stdout.write("\n" + json.dumps({"seconds": seconds, "cpu": cpu}))
+    for line in sys.stdin:
+        job = Job.model_validate_json(line)
+        found = uvloop.run(product(job) if what == "product" else by_hand(what, job))
+        sys.stdout.write(f"\n{_FOUND}{json.dumps(found)}\n")  # the log is there too
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -131,17 +131,28 @@ class Rulebook:
 
     # -- asking -------------------------------------------------------------------------------------------------------
 
-    def facts(self, envelope: Envelope, who: Person | None, now: int) -> Facts:
-        """What rules may look at. The organisation is the sender's; where no account sends, the customer's own."""
+    def organisation(self, envelope: Envelope, who: Person | None) -> tuple[str, ...]:
+        """The sender's; where no account sends, the customer's own."""
         account = self.config.accounts.get(envelope.account)
         path: Sequence[str] = account.path if account is not None else ()
         if not path and who is not None and who.organisation:
             path = who.organisation.split("/")
+        return tuple(path)
+
+    def zone(self, who: Person | None, organisation: Sequence[str]) -> quiet.Zone:
+        """The recipient's."""
+        own = who.zone if who is not None else ""
+        return quiet.zone_of(self.config.rules.quiet, own, organisation)
+
+    def facts(self, envelope: Envelope, who: Person | None, now: int) -> Facts:
+        """What rules may look at."""
+        account = self.config.accounts.get(envelope.account)
+        path = self.organisation(envelope, who)
         return Facts(
             category=envelope.category,
             tags=who.tag_names if who is not None and who.tags else frozenset(),
             level=who.level if who is not None else "",
-            organisation=tuple(path),
+            organisation=path,
             agent=(account.agent or "") if account is not None else "",
             caller=envelope.caller,
             campaign=envelope.campaign,
@@ -149,6 +160,7 @@ class Rulebook:
             account=envelope.account,
             person=envelope.person,
             at=now,
+            zone=self.zone(who, path).zone,
         )
 
     def ruling(
@@ -192,17 +204,14 @@ class Rulebook:
             return _FREE
         facts = self.facts(envelope, who, now)
         row = self.category(envelope.category)
-        zone = quiet.zone_of(
-            self.config.rules.quiet, who.zone if who is not None else "", facts.organisation
-        )
-        picked = self.capbook.pick(replace(facts, zone=zone.zone))
+        picked = self.capbook.pick(facts)
         to = envelope.recipient
         return picked.caps.ask(
             CapFacts(
                 now_ms=now,
                 category=envelope.category,
                 tier=row.rank if row is not None else envelope.tier,
-                zone=zone.name,
+                zone=self.zone(who, facts.organisation).name,
                 person=envelope.person if to.scheme != "group" else "",
                 channel=facts.channel,
                 group=to.value if to.scheme == "group" else "",

@@ -22,7 +22,7 @@ from msgcenter.state import Admit, Conclude, Snapshot
 from msgcenter.state.cells import Retention
 from msgcenter.state.memory import MemoryState
 from msgcenter.traffic import Asked, Failed, Verdict
-from protocols.envelope import Envelope
+from protocols.envelope import Envelope, Key
 from protocols.outcome import Held
 
 VERDICTS: tuple[Verdict, ...] = ("sent", "held", "dropped")
@@ -151,7 +151,7 @@ class Simulation:
         self._stages = (Expire(self._clock), policy, reserve)
         self._waiting: list[_Waiting] = []
         self._number = 0
-        self._gone: OrderedDict[tuple[str, int], Envelope] = OrderedDict()
+        self._gone: OrderedDict[tuple[str, int], tuple[int, str]] = OrderedDict()
         self._seen: OrderedDict[str, None] = OrderedDict()
         self._examples = examples
         self.report = Report()
@@ -185,8 +185,11 @@ class Simulation:
         for one, after in zip(came, said, strict=True):
             whose = self._whose(one.envelope, one.who)
             before = Said(one.verdict, one.rule, one.until)
-            self._count(whose, before, "before", 1)
-            self._count(whose, after, "after", 1)
+            for row in self._rows(whose):
+                row.before[before.verdict] += 1
+                row.after[after.verdict] += 1
+            _row(self.report.rules, before.rule or NOWHERE).before[before.verdict] += 1
+            _row(self.report.rules, after.rule or NOWHERE).after[after.verdict] += 1
             self._compare(one, whose, before, after)
             if after.verdict == "held":
                 self._hold(one.envelope, one.who, whose, after)
@@ -198,7 +201,8 @@ class Simulation:
             # By which rule it was held is not known any more: it moves in the sums of its category and city.
             for row in self._rows(whose):
                 row.before["held"] -= 1
-            self._count(whose, Said("dropped", one.rule), "before", 1)
+                row.before["dropped"] += 1
+            _row(self.report.rules, one.rule or NOWHERE).before["dropped"] += 1
 
     async def _wake(self, until: int) -> None:
         """Decide again what the simulation held until before now."""
@@ -216,7 +220,8 @@ class Simulation:
                     self._views.pop(one.envelope.id, None)
                     for row in self._rows(one.whose):
                         row.after["held"] -= 1
-                    self._count(one.whose, after, "after", 1)
+                        row.after["dropped"] += 1
+                    _row(self.report.rules, after.rule or NOWHERE).after["dropped"] += 1
 
     async def _decide(self, asked: Sequence[tuple[Envelope, Person | None]]) -> list[Said]:
         items = [Item(envelope, who=who) for envelope, who in asked]
@@ -233,21 +238,21 @@ class Simulation:
             [Admit(one.key("channel"), (), OWNER, 1.0, one.reservation) for one in paying]
         )
         for one in paying:
-            self._gone[one.id, one.step] = one
+            self._gone[one.id, one.step] = (one.attempt, one.reservation)
             self._view(one.id, "sent")
         while len(self._gone) > RECENT:
             self._gone.popitem(last=False)
 
     async def _failed(self, failed: Sequence[Failed]) -> None:
         """A definite non-send gives its units back, as live."""
-        back = [self._gone.pop((one.message, one.step), None) for one in failed]
+        calls = []
         for one in failed:
             self._views.pop(one.message, None)
-        calls = [
-            Conclude(gone.key("channel"), b"", reservation=gone.reservation, unspent="refunded")
-            for gone in back
-            if gone is not None
-        ]
+            gone = self._gone.pop((one.message, one.step), None)
+            if gone is not None:
+                attempt, ticket = gone
+                key = Key(one.message, one.step, attempt, "channel")
+                calls.append(Conclude(key, b"", reservation=ticket, unspent="refunded"))
         if calls:
             await self._state.conclude(calls)
 
@@ -281,7 +286,7 @@ class Simulation:
     # -- counting -----------------------------------------------------------------------------------
 
     def _whose(self, envelope: Envelope, who: Person | None) -> _Whose:
-        path = self._book.facts(envelope, who, self._clock.now_ms()).organisation
+        path = self._book.organisation(envelope, who)
         city = path[1] if len(path) > 1 else (who.city if who is not None else "")
         return _Whose(envelope.category, city or NOWHERE)
 
@@ -292,11 +297,6 @@ class Simulation:
             _row(report.categories, whose.category),
             _row(report.cities, whose.city),
         )
-
-    def _count(self, whose: _Whose, said: Said, side: str, number: int) -> None:
-        for row in (*self._rows(whose), _row(self.report.rules, said.rule or NOWHERE)):
-            counts: dict[Verdict, int] = getattr(row, side)
-            counts[said.verdict] += number
 
     def _compare(self, one: Asked, whose: _Whose, before: Said, after: Said) -> None:
         report = self.report

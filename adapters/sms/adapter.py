@@ -18,7 +18,7 @@ from adapters.sms.dialects import Called, Told, Written
 from adapters.sms.inbox import Inbox
 from adapters.sms.listener import Listener
 from adapters.sms.numbers import CHINA, national, sender_digits, to_carrier
-from adapters.sms.outgoing import Batch, Outgoing
+from adapters.sms.outgoing import Batch, Outgoing, Ready
 from adapters.sms.routing import Health, choose
 from adapters.sms.settings import SmsSettings
 from adapters.sms.supplier import Supplier
@@ -34,7 +34,7 @@ from msgcenter.adapter import (
 )
 from protocols.address import Address
 from protocols.envelope import Envelope
-from protocols.outcome import Outcome
+from protocols.outcome import Outcome, Sent
 from protocols.payload import Text
 from protocols.sms.content import Fitted, Unfit, fit
 from protocols.sms.text import Part, divide
@@ -91,6 +91,8 @@ class Sms(Adapter):
         self._rules = self.settings.rules
         for supplier in self.suppliers.values():
             supplier.fitted.clear()  # by other rules, perhaps
+            for connection in supplier.connections:
+                connection.ready.clear()
         self._options = [supplier.option for supplier in self.suppliers.values()]
         self._by_carrier = len(self._options) > 1 and any(one.carriers for one in self._options)
 
@@ -156,8 +158,10 @@ class Sms(Adapter):
         supplier.fitted[key] = found
         return found
 
-    def _outgoing(self, index: int, item: Dispatch, supplier: Supplier) -> Outgoing:
-        number = to_carrier(item.envelope.to, supplier.country_prefix)
+    def _ready(
+        self, item: Dispatch, number: str, connection: Connection, supplier: Supplier
+    ) -> Ready:
+        """The text as it goes to this number. Raises Malformed."""
         fitted, dialect = self._fit(item.envelope, supplier), supplier.dialect
         coding = fitted.coding
         if fitted.parts == 1:
@@ -169,11 +173,20 @@ class Sms(Adapter):
             parts = divide(fitted.data, cut, coding.limits, reference, dialect.wide)
         sender = item.sender
         sender = sender_digits(sender, supplier.terms.src) if sender else supplier.terms.src
-        submits = dialect.submits(Written(number, sender, fitted.text, coding, parts))
+        written = Written(sender, len(number), fitted.text, coding, parts)
+        try:
+            submits = dialect.submits(connection.link, written)
+        except ValueError as error:  # a field that does not fit
+            raise Malformed(str(error)[:200]) from error
         detail = fitted.cost
         if len(self.suppliers) > 1:
             detail += f", by {supplier.name}"
-        return Outgoing(index, submits, detail)
+        ready = Ready(submits, detail)
+        if fitted.parts == 1:  # the parts of a long one bear a reference of their own
+            if len(connection.ready) >= MAX_FITTED:
+                connection.ready.clear()
+            connection.ready[_key(item, number)] = ready
+        return ready
 
     def _reference(self, number: str, token: str) -> int:
         references = self._references
@@ -197,29 +210,26 @@ class Sms(Adapter):
         if self._draining or not any(one.links_up for one in self.suppliers.values()):
             raise Unreachable("sms: draining" if self._draining else "sms: no connection is up")
         outcomes: list[Outcome | None] = [None] * len(batch)
-        todo = dict(enumerate(batch))
-        moved: set[int] = set()
+        todo = list(range(len(batch)))
         carriers = await self._carriers(batch)
         until = self.port.clock.monotonic() + self.settings.queue_s
+        moved: set[int] = set()
         first = True
         while todo and (first or await self._another(until)):
-            placed = self._place(todo, carriers, outcomes, answering=not first)
+            placed, todo = self._place(batch, todo, carriers, outcomes, answering=not first)
             first = False
             if not placed:
                 break
-            # In this turn of the loop: the next may bring the end of a connection.
-            work = [Batch(messages) for messages in placed.values()]
-            for connection, messages in placed.items():
-                connection.send(messages)
-            await self._written(work, until)
+            await self._written(placed, until)
             for connection, messages in placed.items():
                 for message in messages:
-                    outcomes[message.index] = message.outcome
-                    if message.given_back or await self._moved(
-                        connection, message, batch[message.index], carriers, moved
+                    outcome = outcomes[message.index] = message.outcome
+                    if type(outcome) is not Sent and (
+                        message.given_back
+                        or await self._moved(connection, message, batch, carriers, moved)
                     ):
-                        continue
-                    del todo[message.index]
+                        todo.append(message.index)
+            todo.sort()
             if len(todo) == len(batch):
                 break  # nothing has left: the whole batch can come again
         if len(todo) == len(batch):
@@ -229,59 +239,101 @@ class Sms(Adapter):
 
     def _place(
         self,
-        todo: dict[int, Dispatch],
+        batch: Sequence[Dispatch],
+        todo: list[int],
         carriers: Mapping[int, str],
         outcomes: list[Outcome | None],
         *,
         answering: bool,
-    ) -> dict[Connection, list[Outgoing]]:
-        """Each message at the connection of its supplier; what cannot be a message of that supplier
-        gets its outcome and leaves `todo`.
+    ) -> tuple[dict[Connection, list[Outgoing]], list[int]]:
+        """The messages of `todo`, each for the connection of its supplier, and the indexes of those
+        that nobody can carry now; what cannot be a message of its supplier gets its outcome.
         """
-        placed: dict[Connection, list[Outgoing]] = {}
         picked: dict[str, Connection] = {}
-        several = len(self.suppliers) > 1
-        clock = self.port.clock
         health: dict[str, Health] = {}
         for key, supplier in self.suppliers.items():
             health[key] = supplier.health(answering=answering)
             connection = supplier.pick()
             if connection is not None:
                 picked[key] = connection
-        only = next(iter(self.suppliers))
-        for index in list(todo):
-            item = todo[index]
-            name: str | None = only
-            if several:
-                dice = zlib.crc32(item.envelope.to.value.encode()) / 2**32
-                name = choose(self._options, carriers.get(index, ""), health, dice)
-            if name is None or health[name] is Health.DOWN:
+        routes = dict.fromkeys(self.suppliers, todo)
+        if len(routes) > 1:
+            routes = self._routes(batch, todo, carriers, dict(health))
+        placed: dict[Connection, list[Outgoing]] = {}
+        left: list[int] = []
+        together = Batch()
+        for name, indexes in routes.items():
+            if health.get(name, Health.DOWN) is Health.DOWN:
+                left += indexes
                 continue
-            supplier = self.suppliers[name]
+            supplier, connection = self.suppliers[name], picked[name]
+            messages = self._outgoing(batch, indexes, connection, supplier, outcomes, together)
+            if messages:
+                placed[connection] = messages
+                if health[name] is Health.PROBE:
+                    supplier.breaker.chosen(self.port.clock.monotonic())
+        return placed, left
+
+    def _routes(
+        self,
+        batch: Sequence[Dispatch],
+        todo: Sequence[int],
+        carriers: Mapping[int, str],
+        health: dict[str, Health],
+    ) -> dict[str, list[int]]:
+        """Indexes by the name of the supplier that shall carry them; "" = nobody can."""
+        routes: dict[str, list[int]] = {}
+        for index in todo:
+            dice = zlib.crc32(batch[index].envelope.to.value.encode()) / 2**32
+            name = choose(self._options, carriers.get(index, ""), health, dice) or ""
+            if name and health[name] is Health.PROBE:  # one message may try
+                health[name] = Health.OPEN
+            routes.setdefault(name, []).append(index)
+        return routes
+
+    def _outgoing(
+        self,
+        batch: Sequence[Dispatch],
+        indexes: Sequence[int],
+        connection: Connection,
+        supplier: Supplier,
+        outcomes: list[Outcome | None],
+        together: Batch,
+    ) -> list[Outgoing]:
+        """The messages as this supplier takes them; what cannot be one gets its outcome."""
+        ready_as, prefix, abroad = connection.ready.get, supplier.country_prefix, supplier.abroad
+        out: list[Outgoing] = []
+        for index in indexes:
+            item = batch[index]
             try:
-                message = self._outgoing(index, item, supplier)
+                number = to_carrier(item.envelope.to, prefix, abroad)
+                ready = ready_as(_key(item, number))
+                if ready is None:
+                    ready = self._ready(item, number, connection, supplier)
             except Malformed as error:
                 outcomes[index] = Rejected("message", str(error), "malformed")
-                del todo[index]
                 continue
-            if health[name] is Health.PROBE:
-                supplier.breaker.chosen(clock.monotonic())
-                health[name] = Health.OPEN
-            placed.setdefault(picked[name], []).append(message)
-        return placed
+            out.append(Outgoing(index, number, ready, together))
+        return out
 
-    async def _written(self, work: Sequence[Batch], until: float) -> None:
-        """Wait for every answer; from `until` on what was not begun is given back."""
+    async def _written(self, placed: Mapping[Connection, Sequence[Outgoing]], until: float) -> None:
+        """Hand them over, in this turn of the loop, for the next may bring the end of a connection;
+        wait for every answer. From `until` on what was not begun is given back.
+        """
+        messages = [message for one in placed.values() for message in one]
+        batch = messages[0].batch
+        batch.left = len(messages)
+        for connection, its in placed.items():
+            connection.send(its)
         loop = asyncio.get_running_loop()
-        messages = [message for batch in work for message in batch.messages]
         left = max(until - self.port.clock.monotonic(), 0.0)
         timer = loop.call_later(left, _give_back, messages, "waited too long to be written")
         try:
-            for batch in work:
-                await batch.done
+            await batch.done
         finally:
             timer.cancel()
-            _give_back(messages, "cancelled")  # only after a cancellation is there anything left
+            if batch.left:
+                _give_back(messages, "cancelled")
 
     async def _another(self, until: float) -> bool:
         """Whether there is a connection for the rest of a batch whose own was lost: waits for one,
@@ -315,7 +367,7 @@ class Sms(Adapter):
         self,
         connection: Connection,
         message: Outgoing,
-        item: Dispatch,
+        batch: Sequence[Dispatch],
         carriers: dict[int, str],
         moved: set[int],
     ) -> bool:
@@ -326,7 +378,9 @@ class Sms(Adapter):
         if not message.refused or message.accepted or message.index in moved:
             return False
         carrier = await self._learn(
-            supplier.codes.ported_to(str(message.refused)), supplier, _chinese(item.envelope.to)
+            supplier.codes.ported_to(str(message.refused)),
+            supplier,
+            _chinese(batch[message.index].envelope.to),
         )
         if not carrier or not self._by_carrier:
             return False
@@ -444,6 +498,15 @@ class Sms(Adapter):
 def _give_back(messages: Sequence[Outgoing], why: str) -> None:
     for message in messages:
         message.give_back(why)
+
+
+def _key(item: Dispatch, number: str) -> object:
+    """What decides how a text is written, on one connection."""
+    envelope = item.envelope
+    payload = envelope.payload
+    if type(payload) is not Text:
+        return None
+    return payload.text, envelope.category, item.sender, len(number)
 
 
 def _chinese(address: Address) -> str:

@@ -14,15 +14,18 @@ import select
 from collections import deque
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta, timezone
+from functools import lru_cache
 from typing import Any, Protocol, cast
 
 from adapters.sms.codes import FamilyCodes
 from adapters.sms.dialects import Dialect, Use
-from adapters.sms.outgoing import Outgoing
+from adapters.sms.outgoing import Outgoing, Ready
 from adapters.sms.pacing import Pace
+from adapters.sms.routing import Breaker
 from adapters.sms.settings import Endpoint
 from msgcenter.clock import Clock
 from protocols.sms import events as e
+from protocols.sms.form import Filled
 from protocols.sms.link import Link
 from protocols.sms.results import CLASSES, Rule
 from protocols.sms.terms import Role, State
@@ -37,6 +40,8 @@ class Owner(Protocol):
     codes: FamilyCodes
     dialect: Dialect
     pace: Pace
+    breaker: Breaker
+    """Told of every answer: the far end lives."""
 
     def changed(self) -> None:
         """A connection can carry messages now, or no longer."""
@@ -48,10 +53,6 @@ class Owner(Protocol):
 
     def admit(self, connection: Connection, sequence: int, login: object) -> bool:
         """The far end logs in with us; answer it. May give the connection another owner."""
-        ...
-
-    def answered(self) -> None:
-        """An answer came: the far end lives."""
         ...
 
     def troubled(self) -> None:
@@ -69,6 +70,8 @@ class Connection(asyncio.Protocol):
         self.link = link
         self.use = use
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.ready: dict[object, Ready] = {}
+        """What recent texts of one part became for this connection, by keys of its user."""
         self.was_open = False
         self.login_status = 0
         """The status of a refused login, 0 = none."""
@@ -85,6 +88,7 @@ class Connection(asyncio.Protocol):
         self._pause_until = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._handlers: dict[type, Callable[[Any], None]] = {
+            e.Accepted: self._accepted,
             e.Response: self._response,
             e.Request: self._request,
             e.Unanswered: self._unanswered,
@@ -116,9 +120,7 @@ class Connection(asyncio.Protocol):
 
     def send(self, messages: Iterable[Outgoing]) -> None:
         """Queue messages; their `outcome` is set when it is known."""
-        for message in messages:
-            message.queued = True
-            self._queue.append(message)
+        self._queue.extend(messages)
         self.pump()
 
     def confirm(self, sequence: int, pdu: object, *, taken: bool = True) -> bool:
@@ -230,32 +232,29 @@ class Connection(asyncio.Protocol):
     def _fill(self, now: float) -> None:
         link, queue, pace = self.link, self._queue, self.owner.pace
         free = 1 - link.in_flight if self._suspect else link.window_free
-        request, take = link.request, pace.take
-        while free > 0 and queue:
+        if free <= 0:
+            return
+        room = pace.room(now)
+        most = min(free, room)
+        out: list[tuple[Filled, str, object]] = []
+        while queue and len(out) < most:
             message = queue[0]
             todo = message.todo
-            if not todo or message.outcome is not None or message.stopped:
-                queue.popleft()
-                message.queued = False
-                continue
-            wait = take(now)
-            if wait:
-                self._wake(wait)
-                return
-            part = todo[-1]
-            try:
-                request(message.submits[part], now, (message, part))
-            except ValueError as error:  # a field that does not fit; nothing was queued
-                message.unwritable(error)
-                self._settle(message)
-                continue
-            todo.pop()
-            message.in_flight += 1
-            message.written = True
-            free -= 1
-            if not todo:
-                queue.popleft()
-                message.queued = False
+            if todo and message.outcome is None and not (message.written and message.stopped):
+                part = (todo & -todo).bit_length() - 1  # the lowest
+                out.append((message.ready.submits[part], message.recipient, (message, part)))
+                message.todo = todo = todo & (todo - 1)
+                message.in_flight += 1
+                message.written = True
+                if todo:
+                    continue
+            queue.popleft()
+            message.queued = False
+        if out:
+            link.submit(out, now)
+            pace.took(len(out))
+        if queue and len(out) == room:
+            self._wake(pace.wait)
 
     def _wake(self, seconds: float) -> None:
         if self._timer is None:
@@ -278,36 +277,42 @@ class Connection(asyncio.Protocol):
             message.queued = True
             self._queue.appendleft(message)
 
-    def _response(self, event: e.Response) -> None:
-        sequence, pdu, tag = event
+    def _accepted(self, event: e.Accepted) -> None:
+        _, remote_id, tag = event
         message: Outgoing
         part: int
         message, part = tag  # type: ignore[misc]  # what `_fill` passed
         self._suspect = False
-        owner = self.owner
-        answer = owner.dialect.answer(sequence, pdu)
-        if (
-            answer is None
-        ):  # an answer of another kind to a submit: nobody can tell what became of it
-            message.unanswered("answered by something else")
+        self.owner.breaker.answered()
+        if not message.taken(part, remote_id):
             self._settle(message)
+
+    def _response(self, event: e.Response) -> None:
+        sequence, pdu, tag = event
+        answer = self.owner.dialect.answer(sequence, pdu)
+        if type(answer) is str:
+            self._accepted(e.Accepted(sequence, answer, tag))
             return
-        code, remote_id = answer
-        if not code:
-            owner.answered()
-            if not message.taken(part, remote_id):
-                self._settle(message)
-            return
-        if _in_trouble(owner.dialect.codes.rule_of(code, owner.codes.results)):
+        message, part = cast("tuple[Outgoing, int]", tag)
+        self._suspect = False
+        if type(answer) is int:
+            self._refused(message, part, answer)
+        else:  # an answer of another kind to a submit: nobody can tell what became of it
+            message.unanswered("answered by something else")
+        self._settle(message)
+
+    def _refused(self, message: Outgoing, part: int, code: int) -> None:
+        owner = self.owner
+        codes, vendor = owner.dialect.codes, owner.codes.results
+        if _in_trouble(codes.rule_of(code, vendor)):
             owner.troubled()
         else:
-            owner.answered()
-        if message.answered(part, answer, owner.dialect.codes, owner.codes.results):
+            owner.breaker.answered()
+        if message.refusal(part, code, codes, vendor):
             now = self._clock.monotonic()
             self._pause_until = now + owner.terms.throttle_s
             owner.pace.slow_down(now)
             owner.count("throttled")
-        self._settle(message)
 
     def _request(self, event: e.Request) -> None:
         self.owner.heard(self, event.sequence, event.pdu)
@@ -372,4 +377,9 @@ def _in_trouble(rule: Rule) -> bool:
 
 def stamp_of(now_ms: int) -> int:
     """MMDDHHMMSS of Chinese time as a decimal number."""
-    return int(datetime.fromtimestamp(now_ms / 1000, CHINA).strftime("%m%d%H%M%S"))
+    return _stamp(now_ms // 1000)
+
+
+@lru_cache(maxsize=8)  # SGIP stamps every submit
+def _stamp(second: int) -> int:
+    return int(datetime.fromtimestamp(second, CHINA).strftime("%m%d%H%M%S"))

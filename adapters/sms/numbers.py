@@ -8,16 +8,16 @@ from protocols.errors import Malformed
 CHINA = "+86"
 
 
-def to_carrier(address: Address, country_prefix: bool) -> str:
-    """The digits a gateway expects: 13…, 8613… with the prefix; 00… abroad. Raises
-    Malformed for no `tel:`.
+def to_carrier(address: Address, country_prefix: bool, abroad: str = "00") -> str:
+    """The digits a gateway expects: 13…, 8613… with the prefix; 00… (or what `abroad` is) for other
+    countries. Raises Malformed for no `tel:`.
     """
     if address.scheme != "tel":
         raise Malformed(f"a short message needs a tel: address, not {address.scheme}:")
     number = address.value
     if number.startswith(CHINA):
         return number[1:] if country_prefix else number[3:]
-    return "00" + number[1:]
+    return abroad + number[1:]
 
 
 def from_carrier(digits: str) -> Address | None:

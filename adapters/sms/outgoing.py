@@ -6,9 +6,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import NamedTuple
 
-from adapters.sms.dialects import Answer
-from protocols.outcome import Outcome, Rejected, Retry, Sent, Unknown
+from protocols.outcome import Outcome, Retry, Sent, Unknown
+from protocols.sms.form import Filled
 from protocols.sms.results import Codes, ResultClass
 
 NOT_HANDED_OVER = "not_handed_over"
@@ -16,16 +18,14 @@ _FLOW = Retry("channel", "flow control", 0.0, "throttled")
 
 
 class Batch:
-    """Messages given to one connection together; `done` when each has its outcome."""
+    """Messages handed over together; `done` when each has its outcome."""
 
-    __slots__ = ("done", "left", "messages")
+    __slots__ = ("done", "left")
 
-    def __init__(self, messages: Sequence[Outgoing]) -> None:
-        self.messages = messages
-        self.left = len(messages)
+    def __init__(self) -> None:
+        self.left = 0
+        """How many have none yet."""
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        for message in messages:
-            message.batch = self
 
     def settled(self) -> None:
         self.left -= 1
@@ -33,36 +33,47 @@ class Batch:
             self.done.set_result(None)
 
 
+class Ready(NamedTuple):
+    """A text as it goes out: its SUBMITs, one for each part, and how it was written and what it
+    costs, as `Sent` says it.
+    """
+
+    submits: Sequence[Filled]
+    detail: str
+
+
 class Outgoing:
     """Parts are written in order; `settle` is called after every answer and sets `outcome` once
     nothing is in flight.
 
     The law: a part that was accepted leaves only Sent and Unknown; bytes written and not answered
-    make Unknown.
+    make Unknown. Parts are told by their number from 0, sets of them are bits.
     """
 
     # Of the class, for most messages never need them otherwise: making one is part of the hot path.
+    todo = 1
+    """Parts still to be written."""
     refused = 0
     """The first definite refusal, 0 = none."""
-    waiting: tuple[int, ...] = ()
+    waiting = 0
     """Parts refused by flow control."""
     lost = ""
     in_flight = 0
     written = False
     tries = 0
-    queued = False
+    queued = True
     outcome: Outcome | None = None
-    batch: Batch | None = None
+    accepted: Mapping[int, str] = MappingProxyType({})
+    """The far end's id of each part, where there are several."""
 
-    def __init__(self, index: int, submits: Sequence[object], detail: str = "") -> None:
+    def __init__(self, index: int, recipient: str, ready: Ready, batch: Batch) -> None:
         self.index = index
-        self.submits = submits
-        self.detail = detail
-        """What `Sent` says: how it was written, what it costs."""
-        self.todo = (
-            [*range(len(submits) - 1, -1, -1)] if len(submits) > 1 else [0]
-        )  # next part last
-        self.accepted: dict[int, str] = {}
+        self.recipient = recipient
+        self.ready = ready
+        self.batch = batch
+        parts = len(ready.submits)
+        if parts > 1:
+            self.todo = (1 << parts) - 1
 
     @property
     def stopped(self) -> bool:
@@ -74,32 +85,28 @@ class Outgoing:
         """Not a byte of it was written, and it may be sent elsewhere."""
         return isinstance(self.outcome, Retry) and self.outcome.code == NOT_HANDED_OVER
 
-    def answered(
-        self, part: int, answer: Answer, codes: Codes, vendor: Mapping[int, ResultClass]
-    ) -> bool:
-        """Take the answer to one part; True when it asked to slow down."""
-        self.in_flight -= 1
-        if not answer.code:
-            self.accepted[part] = answer.remote_id
-            return False
-        if codes.is_flow_control(answer.code, vendor):
-            self.waiting += (part,)
-            return True
-        self.refused = self.refused or answer.code
-        return False
-
     def taken(self, part: int, remote_id: str) -> bool:
-        """The usual answer: `part` was accepted. True when that settles a message that is one part
-        and nothing else has happened to; else `settle` is to be called.
+        """The usual answer: `part` was accepted. True when that settles a message of one part; else
+        `settle` is to be called.
         """
         self.in_flight -= 1
-        self.accepted[part] = remote_id
-        if len(self.submits) > 1 or self.outcome is not None or self.lost:
-            return False
-        self.outcome = Sent((remote_id,), self.detail)
-        if self.batch is not None:
-            self.batch.settled()
-        return True
+        submits, detail = self.ready
+        if len(submits) == 1 and not self.lost:
+            self._settled(Sent((remote_id,), detail))
+            return True
+        self.accepted = {**self.accepted, part: remote_id}
+        return False
+
+    def refusal(
+        self, part: int, code: int, codes: Codes, vendor: Mapping[int, ResultClass]
+    ) -> bool:
+        """The answer refuses `part`; True when it asks to slow down."""
+        self.in_flight -= 1
+        if codes.is_flow_control(code, vendor):
+            self.waiting |= 1 << part
+            return True
+        self.refused = self.refused or code
+        return False
 
     def unanswered(self, why: str) -> None:
         """An answer will not come: the part may have been taken."""
@@ -119,25 +126,23 @@ class Outgoing:
         if self.waiting and self.accepted and not self.refused and not self.lost:
             if self.tries < tries:
                 self.tries += 1
-                self.todo += self.waiting
-                self.todo.sort(reverse=True)
-                self.waiting = ()
+                self.todo |= self.waiting
+                self.waiting = 0
                 return None
             self.lost = f"flow control, {tries} times over"
         if not self.stopped and self.todo:
             return None
-        self.outcome = self._outcome(codes, vendor, after)
-        if self.batch is not None:
-            self.batch.settled()
-        return self.outcome
+        return self._settled(self._outcome(codes, vendor, after))
+
+    def _settled(self, outcome: Outcome) -> Outcome:
+        self.outcome = outcome
+        self.batch.settled()
+        return outcome
 
     def _outcome(self, codes: Codes, vendor: Mapping[int, ResultClass], after: float) -> Outcome:
-        accepted = self.accepted
-        if len(accepted) == len(self.submits):
-            if len(accepted) == 1:
-                return Sent((accepted[0],), self.detail)
-            return Sent(tuple([accepted[part] for part in sorted(accepted)]), self.detail)
-        ids = tuple([accepted[part] for part in sorted(accepted)])
+        ids = tuple([self.accepted[part] for part in sorted(self.accepted)])
+        if len(ids) == len(self.ready.submits):
+            return Sent(ids, self.ready.detail)
         if self.lost:
             if ids or self.written:
                 return Unknown(self.lost, ids)
@@ -153,16 +158,5 @@ class Outgoing:
         """Not a byte of it was written, and none shall be. False when that is no longer true."""
         if self.written or self.outcome is not None:
             return False
-        self.outcome = Retry("channel", why, 0.0, NOT_HANDED_OVER)
-        if self.batch is not None:
-            self.batch.settled()
+        self._settled(Retry("channel", why, 0.0, NOT_HANDED_OVER))
         return True
-
-    def unwritable(self, error: Exception) -> None:
-        """A field does not fit the PDU: a fault of this message alone."""
-        self.lost = f"part not written: {error}" if self.written else self.lost
-        self.todo.clear()
-        if not self.written:
-            self.outcome = Rejected("message", str(error)[:200], "malformed")
-            if self.batch is not None:
-                self.batch.settled()

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from math import inf
+from math import floor, inf
 
 _MEASURE_S = 0.5
 _LEAST = 20.0
@@ -48,28 +48,33 @@ class Pace:
             self._full = min(self._full, self._most)
             self._rate = min(self._rate, self._most)
 
-    def take(self, now: float) -> float:
-        """Take one; else the seconds until there may be one."""
+    def room(self, now: float) -> float:
+        """How many may be written now; tell `took` how many were."""
         if now - self._since >= _MEASURE_S:
             self._measured = self._taken / (now - self._since)
             self._since, self._taken = now, 0
         if self._rate == inf:
-            self._taken += 1
-            return 0.0
+            return inf
         passed = max(0.0, now - self._then)
         self._then = now
         if self._full < inf:
             self._recover(passed)
             if self._rate == inf:
-                self._taken += 1
-                return 0.0
+                return inf
         rate = self._rate
         self._tokens = min(max(1.0, rate / 10), self._tokens + passed * rate)
-        if self._tokens >= 1.0:
-            self._tokens -= 1.0
-            self._taken += 1
-            return 0.0
-        return (1.0 - self._tokens) / rate
+        return floor(self._tokens)
+
+    def took(self, count: int) -> None:
+        """So many of those were written."""
+        self._taken += count
+        if self._rate < inf:
+            self._tokens -= count
+
+    @property
+    def wait(self) -> float:
+        """Seconds until there is room for one; 0 = now."""
+        return max(0.0, 1.0 - self._tokens) / self._rate if self._rate < inf else 0.0
 
     def slow_down(self, now: float) -> bool:
         """Flow control was met: halve the rate, once for all refusals of one moment."""

@@ -40,6 +40,11 @@ class Supplier:
         self._channel = channel
         clock = port.clock
         self.dialect: Dialect = dialect_of(terms, lambda: stamp_of(clock.now_ms()))
+        own = terms.country_prefix
+        self.country_prefix = self.dialect.country_prefix if own is None else own
+        """Whether it wants Chinese numbers with 86."""
+        self.abroad = self.dialect.abroad
+        """What it wants before the numbers of other countries."""
         self.pace = Pace(terms.rate, recover_s=terms.recover_s, hold_s=terms.throttle_s)
         self.breaker = Breaker(terms.breaker_failures, terms.breaker_s)
         self.connections: set[Connection] = set()
@@ -64,12 +69,6 @@ class Supplier:
     @property
     def links_up(self) -> int:
         return sum(connection.usable for connection in self.connections)
-
-    @property
-    def country_prefix(self) -> bool:
-        """Whether it wants Chinese numbers with 86."""
-        own = self.terms.country_prefix
-        return self.dialect.country_prefix if own is None else own
 
     def health(self, *, answering: bool = False) -> Health:
         """`answering`: a connection that has left requests unanswered is as good as none."""
@@ -156,9 +155,6 @@ class Supplier:
 
     def admit(self, connection: Connection, sequence: int, login: object) -> bool:
         return self._channel.admit(connection, sequence, login)
-
-    def answered(self) -> None:
-        self.breaker.answered()
 
     def troubled(self) -> None:
         if self.breaker.failed(self._port.clock.monotonic()):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -109,8 +109,8 @@ def judge(
     rules: Iterable[ConsentRule],
     needs: Needs,
     facts: Facts,
-    consents: Iterable[Said],
-    refusals: Iterable[Refusal],
+    consents: Sequence[Said],
+    refusals: Sequence[Refusal],
     number: str = "",
 ) -> Allowed | Refused:
     """Whether a message of `facts.category` may go by `facts.channel` at `facts.at`, sent from `number`.
@@ -118,13 +118,13 @@ def judge(
     What the customer said last counts: an agreement after an opt-out lifts it, an opt-out at the same moment wins.
     Records of the future (a clock that runs ahead) count as said now.
     """
-    said = sorted((c for c in consents if _covers(c, facts)), key=lambda c: (c.at, c.state))
-    last = said[-1] if said else None
-    no = max(
-        (r for r in refusals if _covers(r, facts) and r.number in ("", number)),
-        key=lambda r: r.at,
-        default=None,
-    )
+    last = no = None  # most people have said nothing
+    if consents:
+        said = sorted((c for c in consents if _covers(c, facts)), key=lambda c: (c.at, c.state))
+        last = said[-1] if said else None
+    if refusals:
+        stopping = (r for r in refusals if _covers(r, facts) and r.number in ("", number))
+        no = max(stopping, key=lambda r: r.at, default=None)
     yes = last if last is not None and last.state == "granted" else None
     if needs.opt_out and no is not None and (yes is None or yes.at <= no.at):
         why = (("opted_out_at", str(no.at)), ("source", no.source), ("number", no.number))

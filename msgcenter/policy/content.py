@@ -84,8 +84,8 @@ class Content:
 
     def check(self, text: str, facts: Facts) -> Checked:
         """Every rule whose `when` holds looks at the whole text; nothing is hidden by an earlier hit."""
-        bound = [rule.when.match(facts).holds for rule in self.rules]
-        if not text or not any(bound):
+        bound = [rule.when.match(facts).holds for rule in self.rules] if text else []
+        if not any(bound):
             return Checked("pass", text)
         hits = list(self._found_words(self._words, text, bound)) if self._words else []
         narrow = text if text.isascii() else text.translate(_NARROW)

@@ -35,7 +35,7 @@ class Customer:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One message. `facts.zone` is not needed: it is found by customer, city and tenant. `since`: when it was first held, 0 =
+    """One message. `facts.zone` need not be right: it is found by customer, city and tenant. `since`: when it was first held, 0 =
     now; `expires_at` 0 = never; epoch milliseconds. `number`: the access number it is sent from."""
 
     facts: Facts
@@ -70,7 +70,9 @@ def decide(rules: Rules, asked: Asked, customer: Customer | None = None) -> Ruli
     """The first rule that does not let the message pass ends it; the decisions up to there are told."""
     customer = customer or Customer()
     zone = quiet.zone_of(rules.quiet, customer.wishes.zone, asked.facts.organisation)
-    facts = replace(asked.facts, zone=zone.zone)
+    facts = asked.facts
+    if facts.zone is not zone.zone:
+        facts = replace(facts, zone=zone.zone)
     word = consent.judge(
         rules.consent,
         rules.needs_of(facts.category) if asked.personal else _FREE,
@@ -119,9 +121,10 @@ def decide(rules: Rules, asked: Asked, customer: Customer | None = None) -> Ruli
 
 def told_of(checked: Checked) -> Decision:
     """A content check as it is written down: rules and what they found, never the text."""
+    if not checked.hits:
+        return Decision("content", "content", checked.verdict)
     strictest = [hit for hit in checked.hits if hit.action == checked.verdict]
     facts = tuple(
         (hit.rule, f"{hit.what} at {hit.start}-{hit.end}: {hit.action}") for hit in checked.hits
     )
-    rule = strictest[0].rule if strictest else "content"
-    return Decision("content", rule, checked.verdict, facts=facts)
+    return Decision("content", strictest[0].rule, checked.verdict, facts=facts)

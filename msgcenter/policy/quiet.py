@@ -88,6 +88,8 @@ class Wishes:
 
     def muted_until(self, channel: str) -> int:
         """0 = never muted there."""
+        if not self.mutes:
+            return 0
         ends = (m.until for m in self.mutes if not m.channels or channel in m.channels)
         return max(ends, default=0)
 
@@ -175,7 +177,8 @@ def judge(
     sets: list[WindowSet] = []
     for named in _binding(rules, conduct, wishes):
         match = named.when.match(facts)
-        told += tuple(fact for fact in match.facts if fact not in told)
+        if match.facts:
+            told += tuple(fact for fact in match.facts if fact not in told)
         if match.holds:
             sets.append(named)
     mute = wishes.muted_until(facts.channel) if conduct.dnd else 0

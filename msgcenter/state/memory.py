@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 from msgcenter.clock import Clock, Random, base32, system_random
 from msgcenter.state import (
@@ -29,16 +30,19 @@ from msgcenter.state.units import Backfill, Reserve, Reserved, Take, Unite, Usag
 from msgcenter.state.verbs import Verbs
 from protocols.envelope import Key
 
-SWEEP = 4
+SWEEP_EVERY, SWEEP = 64, 256
+"""After so many stores so many hashes are looked at: all of them within as many stores as a quarter of them."""
 
 
 class MemoryCells:
-    """Hashes in a dict; every store looks at a few others and drops those that have expired."""
+    """Hashes in a dict; now and then a store looks at some others and drops those that have expired: so what is expired is never
+    more than a part of what is not."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._hashes: dict[str, tuple[int, Hash]] = {}
         self._walk: Iterator[str] = iter(())
+        self._stores = 0
 
     def now_ms(self) -> int:
         return self._clock.now_ms()
@@ -54,21 +58,22 @@ class MemoryCells:
             self._hashes[key] = (expires_ms, dict(cells))
         else:
             self._hashes.pop(key, None)
-        self._sweep()
+        self._stores += 1
+        if not self._stores % SWEEP_EVERY:
+            self._sweep()
 
     def __len__(self) -> int:
         return len(self._hashes)
 
     def _sweep(self) -> None:
-        now = self.now_ms()
-        for _ in range(SWEEP):
-            key = next(self._walk, None)
-            if key is None:
-                self._walk = iter(list(self._hashes))
-                return
-            expires, _cells = self._hashes.get(key, (0, {}))
-            if expires and expires <= now:
+        now, looked = self.now_ms(), 0
+        for key in islice(self._walk, SWEEP):
+            looked += 1
+            found = self._hashes.get(key)
+            if found is not None and 0 < found[0] <= now:
                 del self._hashes[key]
+        if looked < SWEEP:
+            self._walk = iter(list(self._hashes))
 
 
 class MemoryState:

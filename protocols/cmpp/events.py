@@ -1,6 +1,7 @@
 """What a CMPP `Link` tells its owner: the events of every carrier link, with CMPP's PDUs in them."""
 
 from protocols.sms.events import (
+    Accepted,
     Event,
     LateResponse,
     LoggedIn,
@@ -17,6 +18,7 @@ from protocols.sms.events import (
 )
 
 __all__ = [
+    "Accepted",
     "Event",
     "LateResponse",
     "LoggedIn",

@@ -13,6 +13,9 @@ CONNECT_RESP_20 = Struct(">B16sB")
 CONNECT_RESP_30 = Struct(">I16sB")
 ID_RESULT_20 = Struct(">QB")
 ID_RESULT_30 = Struct(">QI")
+# A whole SUBMIT_RESP.
+TAKEN_20 = Struct(">III" + ID_RESULT_20.format[1:])
+TAKEN_30 = Struct(">III" + ID_RESULT_30.format[1:])
 # SUBMIT up to and including DestUsr_tl; 3.0 has a wider Fee_terminal_Id followed by its type octet.
 SUBMIT_20 = Struct(">QBBBB10sB21sBBB6s2s6s17s17s21sB")
 SUBMIT_30 = Struct(">QBBBB10sB32sBBBB6s2s6s17s17s21sB")

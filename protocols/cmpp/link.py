@@ -12,12 +12,13 @@ from protocols.cmpp import auth
 from protocols.cmpp import pdu as p
 from protocols.cmpp.decode import BadLength, decode, known
 from protocols.cmpp.encode import encode
-from protocols.cmpp.form import Filled
-from protocols.cmpp.layouts import HEADER, HEADER_SIZE, ID_RESULT_30
+from protocols.cmpp.layouts import HEADER, HEADER_SIZE, TAKEN_20, TAKEN_30
+from protocols.cmpp.msgid import to_hex
 from protocols.cmpp.terms import LinkOptions, Role
 from protocols.errors import Malformed
 from protocols.sms import link
 from protocols.sms.events import Event, LoggedIn, LoginRefused, LoginRequested, Why
+from protocols.sms.form import Shape
 from protocols.sms.terms import State
 
 _TAKEN = p.SUBMIT | p.RESPONSE
@@ -31,7 +32,6 @@ class Link(link.Link):
     header_size = HEADER_SIZE
     requests = {  # noqa: RUF012 - ClassVar of the parent
         p.Submit: p.SUBMIT,
-        Filled: p.SUBMIT,
         p.Deliver: p.DELIVER,
         p.Query: p.QUERY,
         p.Cancel: p.CANCEL,
@@ -45,6 +45,9 @@ class Link(link.Link):
     test = (p.ActiveTest(), p.ActiveTestResp(), p.ACTIVE_TEST)
     end = (p.Terminate(), p.TerminateResp(), p.TERMINATE)
     login_command = p.CONNECT
+    submit_kind = p.Submit
+    submit_command = p.SUBMIT
+    shape = Shape("recipients", "content", width=1, most=255, sequence=slice(8, 12))
 
     def __init__(self, role: Role, options: LinkOptions = LinkOptions(), now: float = 0.0) -> None:  # noqa: B008 - frozen value
         super().__init__(role, options, now)
@@ -77,24 +80,25 @@ class Link(link.Link):
         answer = p.ConnectResp(status, bytes(16), self.options.version)
         self._answer_login(sequence, answer, status)
 
-    def submit(self, pdu: p.Submit, now: float, tag: object = None) -> int:
-        """Client: queue one SUBMIT and return its sequence; see `request`."""
-        return self.request(pdu, now, tag)
-
     # --- what the protocol adds ---
 
-    def _head(self, buffer: bytes, at: int) -> tuple[int, int, int]:
-        _, command, sequence = HEADER.unpack_from(buffer, at)
-        return command, sequence, 0
+    def _head(self, buffer: bytes, at: int) -> tuple[int, int, int, int]:
+        length, command, sequence = HEADER.unpack_from(buffer, at)
+        return length, command, sequence, 0
 
     def _encode(self, pdu: object, sequence: int) -> bytes:
-        if type(pdu) is Filled:
-            return pdu.form.write(pdu, self.version >= p.V30, sequence)
         return encode(cast("p.Pdu", pdu), self.version, sequence)
 
+    def _accepts(self, buffer: bytes, at: int, left: int) -> tuple[int, int, str] | None:
+        form = TAKEN_30 if self.version == p.V30 else TAKEN_20
+        if left < form.size:
+            return None
+        length, command, sequence, msg_id, result = form.unpack_from(buffer, at)
+        if command != _TAKEN or result or length != form.size:
+            return None
+        return length, sequence, to_hex(msg_id)
+
     def _decode(self, command: int, _status: int, body: bytes) -> object:
-        if command == _TAKEN and len(body) == 12 and self.version >= p.V30:  # nearly all we hear
-            return p.SubmitResp._make(ID_RESULT_30.unpack(body))
         return decode(command, body, self.version, self._note)
 
     def _known(self, command: int) -> bool:

@@ -16,6 +16,7 @@ from protocols.sms.fields import Content, Layout, Note, Number, Numbers, Tail, T
 
 HEADER = Struct(">IIQI")  # the Sequence Number as 8 and 4 octets
 HEADER_SIZE = 20
+SUBMIT_RESP = Struct(">IIQIB8x")  #: a whole one: header, Result, Reserve
 #: A submit to 100 recipients is 143 + 2100 + content: the text's own 2 KB would not hold it.
 MAX_LENGTH = 4096
 

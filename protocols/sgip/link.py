@@ -10,18 +10,21 @@ Source: SGIP 1.2, chapters 3 and 4.
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Sequence as Several
 from dataclasses import dataclass
 from typing import cast
 
 from protocols.errors import Malformed
 from protocols.sgip import pdu as p
-from protocols.sgip.codec import HEADER, HEADER_SIZE, MAX_LENGTH, decode, encode, known
-from protocols.sgip.sequence import Sequence, pack
+from protocols.sgip.codec import HEADER, HEADER_SIZE, MAX_LENGTH, SUBMIT_RESP, decode, encode, known
+from protocols.sgip.sequence import Sequence, pack, to_hex
 from protocols.sms import link, terms
 from protocols.sms.events import Event, LoggedIn, LoginRefused, LoginRequested, Why
 from protocols.sms.fields import BadLength
+from protocols.sms.form import Filled, Shape
 from protocols.sms.terms import NotOpen, Role, State, WindowFull
 
+_TAKEN = p.SUBMIT | p.RESPONSE
 _SUBMITS = {p.SUBMIT}
 _DELIVERS = {p.DELIVER, p.REPORT, p.USER_REPORT}
 _BY_TYPE = {p.LoginType.SP_TO_SMG: _SUBMITS, p.LoginType.SMG_TO_SP: _DELIVERS}
@@ -62,6 +65,9 @@ class Link(link.Link):
     test = None
     end = (p.Unbind(), p.UnbindResp(), p.UNBIND)
     login_command = p.BIND
+    submit_kind = p.Submit
+    submit_command = p.SUBMIT
+    shape = Shape("recipients", "content", width=4, most=p.MAX_CONTENT, sequence=slice(8, 20))
 
     def __init__(
         self,
@@ -74,6 +80,7 @@ class Link(link.Link):
         super().__init__(role, options, now)
         self.options = options
         self.login_type: int = p.LoginType.SP_TO_SMG  #: of the session, known from the bind on
+        pack(Sequence(node, 0, 0))  # or it does not fit
         self._node = node
         self._stamp = stamp
         self._used = now  # when we last wrote a request
@@ -100,17 +107,21 @@ class Link(link.Link):
 
     def request(self, pdu: object, now: float, tag: object = None) -> int:
         """As `Link.request`; NotOpen too when the login type does not allow this request."""
-        self._check(pdu)
         self._used = now
         return super().request(pdu, now, tag)
+
+    def submit(self, messages: Several[tuple[Filled, str, object]], now: float) -> None:
+        """As `Link.submit`; NotOpen too when the login type does not allow it."""
+        self._used = now
+        super().submit(messages, now)
 
     def again(self, pdu: object, sequence: int, now: float, tag: object = None) -> int:
         """Send a request with the sequence it had before, on this connection or another: the way to
         repeat one without making it two. Raises as `request`, and ValueError while it is in flight.
         """
-        self._check(pdu)
         if self.state is not State.OPEN:
             raise NotOpen(f"link is {self.state.value}")
+        self._check(type(pdu))
         if sequence in self._in_flight:
             raise ValueError(f"sequence {sequence:024x} is in flight")
         if self.in_flight >= self.options.window:
@@ -123,11 +134,9 @@ class Link(link.Link):
 
     # --- what the protocol adds ---
 
-    def _check(self, pdu: object) -> None:
-        if self.state is State.OPEN and not self._allowed(
-            self.requests[type(pdu)], self.role is Role.CLIENT
-        ):
-            raise NotOpen(f"{type(pdu).__name__} is not for login type {self.login_type}")
+    def _check(self, kind: type) -> None:
+        if not self._allowed(self.requests[kind], self.role is Role.CLIENT):
+            raise NotOpen(f"{kind.__name__} is not for login type {self.login_type}")
 
     def _allowed(self, command: int, from_client: bool) -> bool:
         """The client asks, the server answers; types that are neither 1 nor 2 may ask anything."""
@@ -136,19 +145,28 @@ class Link(link.Link):
         )
 
     def _next_sequence(self) -> int:
-        stamp = self._stamp()
+        high = self._node << 64 | self._stamp() << 32
         while True:
             self._sequence = self._sequence + 1 & 0xFFFFFFFF
-            sequence = pack(Sequence(self._node, stamp, self._sequence))
+            sequence = high | self._sequence
             if sequence not in self._in_flight:
                 return sequence
 
-    def _head(self, buffer: bytes, at: int) -> tuple[int, int, int]:
-        _, command, high, low = HEADER.unpack_from(buffer, at)
-        return command, high << 32 | low, 0
+    def _head(self, buffer: bytes, at: int) -> tuple[int, int, int, int]:
+        length, command, high, low = HEADER.unpack_from(buffer, at)
+        return length, command, high << 32 | low, 0
 
     def _encode(self, pdu: object, sequence: int) -> bytes:
         return encode(cast("p.Pdu", pdu), sequence)
+
+    def _accepts(self, buffer: bytes, at: int, left: int) -> tuple[int, int, str] | None:
+        if left < SUBMIT_RESP.size:
+            return None
+        length, command, high, low, result = SUBMIT_RESP.unpack_from(buffer, at)
+        if command != _TAKEN or result or length != SUBMIT_RESP.size:
+            return None
+        sequence = high << 32 | low
+        return length, sequence, to_hex(sequence)
 
     def _decode(self, command: int, _status: int, body: bytes) -> object:
         return decode(command, body, self._note)

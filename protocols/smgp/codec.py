@@ -31,6 +31,7 @@ from protocols.sms.tlv import Tlvs
 
 HEADER = Struct(">III")
 HEADER_SIZE = 12
+SUBMIT_RESP = Struct(">III10sI")  #: a whole one: header, MsgID, Status
 MAX_LENGTH = 4096
 
 _PHONE = Text(21)

@@ -12,11 +12,13 @@ from typing import cast
 from protocols.errors import Malformed
 from protocols.smgp import auth
 from protocols.smgp import pdu as p
-from protocols.smgp.codec import HEADER, HEADER_SIZE, MAX_LENGTH, decode, encode, known
+from protocols.smgp.codec import HEADER, HEADER_SIZE, MAX_LENGTH, SUBMIT_RESP, decode, encode, known
 from protocols.sms import link, terms
 from protocols.sms.events import Event, LoggedIn, LoginRefused, LoginRequested, Why
+from protocols.sms.form import Shape
 from protocols.sms.terms import NotOpen, Role, State
 
+_TAKEN = p.SUBMIT | p.RESPONSE
 _FROM_CLIENT = {p.SUBMIT, p.QUERY}
 _FROM_SERVER = {p.DELIVER}
 
@@ -44,6 +46,9 @@ class Link(link.Link):
     test = (p.ActiveTest(), p.ActiveTestResp(), p.ACTIVE_TEST)
     end = (p.Exit(), p.ExitResp(), p.EXIT)
     login_command = p.LOGIN
+    submit_kind = p.Submit
+    submit_command = p.SUBMIT
+    shape = Shape("recipients", "content", width=1, most=255, sequence=slice(8, 12))
 
     def __init__(self, role: Role, options: LinkOptions = LinkOptions(), now: float = 0.0) -> None:
         super().__init__(role, options, now)
@@ -87,27 +92,31 @@ class Link(link.Link):
         answer = p.LoginResp(status, version=self.options.version)
         self._answer_login(sequence, answer, status)
 
-    def request(self, pdu: object, now: float, tag: object = None) -> int:
-        """As `Link.request`; NotOpen too when the login mode does not allow this request."""
-        if self.state is State.OPEN and not self._allowed(
-            self.requests[type(pdu)], self.role is Role.CLIENT
-        ):
-            raise NotOpen(f"{type(pdu).__name__} is not for login mode {self.mode}")
-        return super().request(pdu, now, tag)
-
     # --- what the protocol adds ---
+
+    def _check(self, kind: type) -> None:
+        if not self._allowed(self.requests[kind], self.role is Role.CLIENT):
+            raise NotOpen(f"{kind.__name__} is not for login mode {self.mode}")
 
     def _allowed(self, command: int, from_client: bool) -> bool:
         if from_client:
             return command in _FROM_CLIENT and self.mode != p.LoginMode.RECEIVE
         return command in _FROM_SERVER and self.mode != p.LoginMode.SEND
 
-    def _head(self, buffer: bytes, at: int) -> tuple[int, int, int]:
-        _, command, sequence = HEADER.unpack_from(buffer, at)
-        return command, sequence, 0
+    def _head(self, buffer: bytes, at: int) -> tuple[int, int, int, int]:
+        length, command, sequence = HEADER.unpack_from(buffer, at)
+        return length, command, sequence, 0
 
     def _encode(self, pdu: object, sequence: int) -> bytes:
         return encode(cast("p.Pdu", pdu), self.version, sequence)
+
+    def _accepts(self, buffer: bytes, at: int, left: int) -> tuple[int, int, str] | None:
+        if left < SUBMIT_RESP.size:
+            return None
+        length, command, sequence, msg_id, status = SUBMIT_RESP.unpack_from(buffer, at)
+        if command != _TAKEN or status or length != SUBMIT_RESP.size:
+            return None
+        return length, sequence, msg_id.hex()
 
     def _decode(self, command: int, _status: int, body: bytes) -> object:
         return decode(command, body, self.version, self._note)

@@ -18,7 +18,7 @@ from protocols.errors import Malformed
 from protocols.smpp import pdu as p
 from protocols.smpp.tags import MESSAGE_PAYLOAD, TAGS
 from protocols.sms.fields import BadLength, Content, Field, Layout, Note, Number, ignore
-from protocols.sms.tlv import Tlvs, find
+from protocols.sms.tlv import Tlv, Tlvs, find
 
 HEADER = Struct(">IIII")
 HEADER_SIZE = 16
@@ -210,6 +210,13 @@ def decode(command: int, status: int, body: bytes, note: Note | None = None) -> 
     if _content_twice(pdu):
         note("content_twice")
     return cast("p.Pdu", pdu)
+
+
+def optional(tlvs: tuple[Tlv, ...]) -> bytes:
+    """Optional parameters as they stand at the end of a body. Raises ValueError for a value of a
+    wrong length.
+    """
+    return _OPTIONAL.write(tlvs)
 
 
 def _content_twice(pdu: object) -> bool:

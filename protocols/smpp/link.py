@@ -14,13 +14,17 @@ from typing import cast
 from protocols.errors import Malformed
 from protocols.smpp import pdu as p
 from protocols.smpp.codec import HEADER, HEADER_SIZE, MAX_LENGTH, decode, encode, known
+from protocols.smpp.receipt import plain
 from protocols.smpp.tags import SC_INTERFACE_VERSION
 from protocols.sms import link, terms, tlv
 from protocols.sms.events import Event, LoggedIn, LoginRefused, LoginRequested, Why
 from protocols.sms.fields import BadLength
+from protocols.sms.form import Shape
 from protocols.sms.terms import NotOpen, Role, State
 from protocols.sms.tlv import Tlv
 
+_TAKEN = p.SUBMIT_SM | p.RESPONSE
+_LONGEST_TAKEN = HEADER_SIZE + 65
 _FROM_ESME = {p.SUBMIT_SM, p.QUERY_SM, p.CANCEL_SM, p.REPLACE_SM, p.DATA_SM}
 _FROM_SMSC = {p.DELIVER_SM, p.DATA_SM, p.ALERT_NOTIFICATION}
 
@@ -64,6 +68,11 @@ class Link(link.Link):
     test = (p.EnquireLink(), p.EnquireLinkResp(), p.ENQUIRE_LINK)
     end = (p.Unbind(), p.UnbindResp(), p.UNBIND)
     login_command = p.Mode.TRANSCEIVER
+    submit_kind = p.SubmitSm
+    submit_command = p.SUBMIT_SM
+    shape = Shape(
+        "destination", "short_message", width=1, most=p.MAX_SHORT_MESSAGE, sequence=slice(12, 16)
+    )
 
     def __init__(self, role: Role, options: LinkOptions = LinkOptions(), now: float = 0.0) -> None:
         super().__init__(role, options, now)
@@ -92,26 +101,34 @@ class Link(link.Link):
         """
         self._answer_login(sequence, p.BindResp(self.mode, status=status), status)
 
-    def request(self, pdu: object, now: float, tag: object = None) -> int:
-        """As `Link.request`; NotOpen too when the bind does not allow this request."""
-        command = self.requests[type(pdu)]
-        if self.state is State.OPEN and command not in self._allowed(self.role is Role.CLIENT):
-            raise NotOpen(f"{type(pdu).__name__} is not for a {self.mode.name.lower()}")
-        return super().request(pdu, now, tag)
-
     # --- what the protocol adds ---
+
+    def _check(self, kind: type) -> None:
+        if self.requests[kind] not in self._allowed(self.role is Role.CLIENT):
+            raise NotOpen(f"{kind.__name__} is not for a {self.mode.name.lower()}")
 
     def _allowed(self, from_esme: bool) -> set[int]:
         if from_esme:
             return _FROM_ESME if self.mode is not p.Mode.RECEIVER else set()
         return _FROM_SMSC if self.mode is not p.Mode.TRANSMITTER else set()
 
-    def _head(self, buffer: bytes, at: int) -> tuple[int, int, int]:
-        _, command, status, sequence = HEADER.unpack_from(buffer, at)
-        return command, sequence, status
+    def _head(self, buffer: bytes, at: int) -> tuple[int, int, int, int]:
+        length, command, status, sequence = HEADER.unpack_from(buffer, at)
+        return length, command, sequence, status
 
     def _encode(self, pdu: object, sequence: int) -> bytes:
         return encode(cast("p.Pdu", pdu), sequence)
+
+    def _accepts(self, buffer: bytes, at: int, left: int) -> tuple[int, int, str] | None:
+        if left <= HEADER_SIZE:
+            return None
+        length, command, status, sequence = HEADER.unpack_from(buffer, at)
+        if command != _TAKEN or status or not HEADER_SIZE < length <= min(left, _LONGEST_TAKEN):
+            return None
+        stop = at + length - 1
+        if buffer.find(b"\0", at + HEADER_SIZE, stop + 1) != stop:
+            return None
+        return length, sequence, plain(buffer[at + HEADER_SIZE : stop].decode("latin-1"))
 
     def _decode(self, command: int, status: int, body: bytes) -> object:
         return decode(command, status, body, self._note)

@@ -78,14 +78,19 @@ def parse_receipt(pdu: p.DeliverSm | p.DataSm) -> Receipt:
     )
 
 
+def plain(message_id: str) -> str:
+    """An id as it can be compared: lower case, without blanks and leading zeros."""
+    return message_id.strip().lower().lstrip("0") or "0"
+
+
 def same_id(message_id: str) -> tuple[str, ...]:
     """The forms under which an id may come back: as it is (lower case, no leading zeros), and, when
     it is a number, in the other base; the first is the one to keep.
     """
-    plain = message_id.strip().lower().lstrip("0") or "0"
-    forms = [plain]
-    if plain.isascii() and plain.isdecimal() and len(plain) <= 20:
-        forms.append(f"{int(plain):x}")
-    if len(plain) <= 16 and not set(plain) - set("0123456789abcdef"):
-        forms.append(str(int(plain, 16)))
+    own = plain(message_id)
+    forms = [own]
+    if own.isascii() and own.isdecimal() and len(own) <= 20:
+        forms.append(f"{int(own):x}")
+    if len(own) <= 16 and not set(own) - set("0123456789abcdef"):
+        forms.append(str(int(own, 16)))
     return tuple(dict.fromkeys(forms))

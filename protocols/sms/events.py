@@ -79,9 +79,19 @@ class Request:
     pdu: object
 
 
+class Accepted(NamedTuple):
+    """The usual answer to a SUBMIT: it was taken, as `remote_id` (in the protocol's own writing,
+    lower case). `tag` is what the owner passed with it.
+    """
+
+    sequence: int
+    remote_id: str
+    tag: object
+
+
 class Response(NamedTuple):
-    """The answer to the request that was given `sequence`; `tag` is what the owner passed with
-    it.
+    """Any other answer to the request that was given `sequence`, a SUBMIT taken in an unusual way
+    among them; `tag` is what the owner passed with it.
     """
 
     sequence: int
@@ -138,6 +148,7 @@ Event = (
     | LoggedIn
     | LoginRefused
     | Request
+    | Accepted
     | Response
     | LateResponse
     | Unanswered

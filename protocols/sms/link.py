@@ -18,11 +18,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import ClassVar
 
 from protocols.errors import Malformed
 from protocols.sms.events import (
+    Accepted,
     Event,
     LateResponse,
     Lost,
@@ -34,8 +35,10 @@ from protocols.sms.events import (
     Unanswered,
     Why,
 )
+from protocols.sms.form import Filled, Form, Shape
 from protocols.sms.terms import LIVE, LinkOptions, NotOpen, Role, State, WindowFull
 
+_accepted = tuple.__new__  # makes an `Accepted` in half the time of calling it
 RESPONSE = 0x80000000  #: bit 31: the answer to the request with the same low bits
 
 
@@ -54,6 +57,9 @@ class Link(ABC):
     test: ClassVar[tuple[object, object, int] | None]
     end: ClassVar[tuple[object, object, int]]
     login_command: ClassVar[int]
+    submit_kind: ClassVar[type]  #: the PDU that carries a message to a phone
+    submit_command: ClassVar[int]
+    shape: ClassVar[Shape]  #: of that PDU
 
     def __init__(self, role: Role, options: LinkOptions, now: float = 0.0) -> None:
         self.role = role
@@ -74,12 +80,14 @@ class Link(ABC):
         self._tests = 0
         self._test_due = 0.0
         self._unknown = 0
+        #: What its owner keeps of `form`, by keys of its own.
+        self.forms: dict[object, Form] = {}
 
     # --- what a protocol adds ---
 
     @abstractmethod
-    def _head(self, buffer: bytes, at: int) -> tuple[int, int, int]:
-        """Command, sequence and status (0 where headers have none) of the PDU at `at`."""
+    def _head(self, buffer: bytes, at: int) -> tuple[int, int, int, int]:
+        """Length, command, sequence and status (0 where headers have none) of the PDU at `at`."""
 
     @abstractmethod
     def _encode(self, pdu: object, sequence: int) -> bytes:
@@ -88,6 +96,12 @@ class Link(ABC):
     @abstractmethod
     def _decode(self, command: int, status: int, body: bytes) -> object:
         """The value of one body; raises Malformed."""
+
+    @abstractmethod
+    def _accepts(self, buffer: bytes, at: int, left: int) -> tuple[int, int, str] | None:
+        """Length, sequence and the far end's id, if a whole PDU of the usual form that accepts a
+        SUBMIT stands at `at`; `left` octets are there. Anything else: None.
+        """
 
     @abstractmethod
     def _known(self, command: int) -> bool: ...
@@ -113,6 +127,9 @@ class Link(ABC):
     @abstractmethod
     def _refuse_second(self, sequence: int) -> None:
         """Answer a login on a link that is logged in."""
+
+    def _check(self, kind: type) -> None:  # noqa: B027 - CMPP knows one kind of login
+        """Raises NotOpen when the login does not allow us to request this."""
 
     def _answers(self, requested: int, command: int) -> bool:
         """Whether `command` answers the request `requested`."""
@@ -174,6 +191,7 @@ class Link(ABC):
         """
         if self.state is not State.OPEN:
             raise NotOpen(f"link is {self.state.value}")
+        self._check(type(pdu))
         if len(self._in_flight) >= self.terms.window:
             raise WindowFull(f"{len(self._in_flight)} requests unanswered")
         sequence = self._next_sequence()
@@ -182,6 +200,38 @@ class Link(ABC):
         if command not in self.one_way:
             self._in_flight[sequence] = (command, now + self.terms.response_timeout, tag)
         return sequence
+
+    def form(self, model: object, digits: int) -> Form:
+        """What SUBMITs like `model` to numbers of `digits` digits have in common on this link, for
+        `submit`. Raises ValueError when a field does not fit.
+        """
+        return Form(self.shape, model, digits, self._encode)
+
+    def submit(self, messages: Sequence[tuple[Filled, str, object]], now: float) -> None:
+        """Queue SUBMITs, each a filled form, its recipient and its tag; as `request`, all at once.
+
+        Raises NotOpen, WindowFull, or ValueError for a recipient of another length than its form's;
+        nothing is queued then.
+        """
+        if self.state is not State.OPEN:
+            raise NotOpen(f"link is {self.state.value}")
+        self._check(self.submit_kind)
+        in_flight, terms = self._in_flight, self.terms
+        if len(in_flight) + len(messages) > terms.window:
+            raise WindowFull(f"{len(in_flight)} requests unanswered, {len(messages)} more asked")
+        command, deadline = self.submit_command, now + terms.response_timeout
+        at = self.shape.sequence
+        width, following = at.stop - at.start, self._next_sequence
+        out: list[bytes] = []
+        waiting = {}
+        for (head, middle, tail, digits), recipient, tag in messages:
+            if len(recipient) != digits:
+                raise ValueError(f"a form for {digits} digits got a number of {len(recipient)}")
+            sequence = following()
+            waiting[sequence] = (command, deadline, tag)
+            out += (head, sequence.to_bytes(width, "big"), middle, recipient.encode(), tail)
+        in_flight |= waiting
+        self._out += out
 
     def again(self, pdu: object, sequence: int, now: float, tag: object = None) -> int:
         """Send a request that went unanswered once more, on this connection or another; its new
@@ -265,32 +315,31 @@ class Link(ABC):
         self._heard = now
         buffer = self._partial + data if self._partial else data
         had_partial = bool(self._partial)
-        header_size = self.header_size
+        head, header_size, longest = self._head, self.header_size, self.terms.max_length
+        usual = self._usual if self.role is Role.CLIENT and self.state is State.OPEN else None
         size = len(buffer)
         at = 0
-        while size - at >= 4:
-            length = int.from_bytes(buffer[at : at + 4], "big")
-            if not header_size <= length <= self.terms.max_length:
-                word = buffer[at : at + 4]
-                text = word.isascii() and word[:3].isalpha()
-                self._unreadable()
-                self._close(
-                    Why.FRAMING, f"text, not {self.name}" if text else f"length {length}", events
-                )
+        while (left := size - at) >= 4:
+            if usual is not None and (accepted := usual(buffer, at, left)) is not None:
+                length, event = accepted
+                at += length
+                events.append(event)
+                continue
+            if left >= header_size:
+                length, command, sequence, status = head(buffer, at)
+            else:  # the rest is on its way, but what cannot be is told at once
+                length = int.from_bytes(buffer[at : at + 4], "big")
+            if not header_size <= length <= longest:
+                self._misframed(buffer[at : at + 4], events)
                 return events
-            if size - at < length:
+            if left < length:
                 break
-            command, sequence, status = self._head(buffer, at)
             body = buffer[at + header_size : at + length]
             at += length
             self._tests = 0
-            if (
-                command & RESPONSE and self.state is State.OPEN
-            ):  # by far the most; `_take` says so too
-                self._take_response(command, status, sequence, body, events)
-            else:
-                self._take(command, status, sequence, body, now, events)
+            self._take(command, status, sequence, body, now, events)
             if self.state is not State.OPEN:
+                usual = None
                 self._proceed(now, events)
                 if self.must_close:
                     return events
@@ -336,6 +385,28 @@ class Link(ABC):
         self.state = State.CLOSED
         self._partial = b""
         events.append(MustClose(why, detail))
+
+    def _usual(self, buffer: bytes, at: int, left: int) -> tuple[int, Accepted] | None:
+        """If the PDU at `at` is the usual answer to one of our SUBMITs, as nearly all that a client
+        hears are: its length, and what it says. None: it takes the long way.
+        """
+        found = self._accepts(buffer, at, left)
+        if found is None:
+            return None
+        length, sequence, remote_id = found
+        waiting = self._in_flight.get(sequence)
+        if waiting is None or waiting[0] != self.submit_command:
+            return None
+        del self._in_flight[sequence]
+        self._tests = 0
+        return length, _accepted(Accepted, (sequence, remote_id, waiting[2]))
+
+    def _misframed(self, word: bytes, events: list[Event]) -> None:
+        """The first four octets of a PDU are a length that cannot be."""
+        text = word.isascii() and word[:3].isalpha()
+        self._unreadable()
+        what = f"text, not {self.name}" if text else f"length {int.from_bytes(word, 'big')}"
+        self._close(Why.FRAMING, what, events)
 
     def _note(self, what: str) -> None:
         self.counters[what] += 1
@@ -450,20 +521,21 @@ class Link(ABC):
         self, command: int, status: int, sequence: int, body: bytes, events: list[Event]
     ) -> None:
         waiting = self._in_flight.get(sequence)
-        expected = waiting is not None and (
-            waiting[0] | RESPONSE == command or self._answers(waiting[0], command)
-        )
+        if waiting is not None:
+            requested, _, tag = waiting
+            if requested | RESPONSE == command or self._answers(requested, command):
+                del self._in_flight[sequence]
+            else:
+                waiting = None
         try:
             pdu = self._decode(command, status, body)
         except Malformed as error:
             self._odd("malformed_response", str(error), events)
-            if expected and waiting is not None:
-                del self._in_flight[sequence]
-                events.append(Unanswered(sequence, waiting[2], Lost.MALFORMED))
+            if waiting is not None:
+                events.append(Unanswered(sequence, tag, Lost.MALFORMED))
             return
-        if expected and waiting is not None:
-            del self._in_flight[sequence]
-            events.append(Response(sequence, pdu, waiting[2]))
+        if waiting is not None:
+            events.append(Response(sequence, pdu, tag))
         elif self.test is not None and command == self.test[2] | RESPONSE:
             return  # any complete PDU has reset the count of failures already
         elif command == self.end[2] | RESPONSE and self.state is State.TERMINATING:

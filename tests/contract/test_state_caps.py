@@ -328,6 +328,30 @@ async def test_unreachable_returns_the_reservation_to_open(rig: Rig) -> None:
         await state.release([key, key], [held.ticket])
 
 
+async def test_what_was_kept_for_a_month_is_not_known_for_two(rig: Rig) -> None:
+    now, month = now_of(rig), 30 * DAY
+    short, long = (take("p", rolling(5, span, must_know=True)) for span in (month, 2 * month))
+    await rig.state.backfill([Backfill(short.counter, now - 2 * month, ())])
+    [known] = await rig.state.peek([short])
+    assert known.uses[0].why == ""
+    [unknown] = await rig.state.peek([long])
+    assert unknown.uses[0].why == "history", "what is older than a month was not kept"
+    assert unknown.since_ms == pytest.approx(now - month, abs=5000)
+
+
+async def test_many_sends_that_are_told_twice_are_counted_once(rig: Rig) -> None:
+    """So many are kept in slots of time; none of before State began to count moves to after it."""
+    await rig.later(0.5)
+    now, cap = now_of(rig), take("p", rolling(10_000))
+    if rig.kind in {"memory", "sqlite"}:
+        now += 510
+    sends = tuple((f"m{n}", now - 1 - n, 1) for n in range(400))
+    for _ in range(2):
+        await rig.state.backfill([Backfill(cap.counter, now - DAY, sends)])
+        assert await used(rig.state, cap) == [(400, 0)]
+        await rig.later(1.2)
+
+
 async def test_an_attempt_that_was_overtaken_is_not_let_go(state: State) -> None:
     cap = take("p", rolling(1))
     one = ask(message("p"), cap)

@@ -12,6 +12,7 @@ import pytest
 
 from msgcenter.clock import SystemClock
 from msgcenter.state import State, StateError
+from msgcenter.state.cells import ALLOW_PARTS
 from msgcenter.state.memory import MemoryState
 from msgcenter.turns import Turns
 from tests.contract.state_rig import KINDS, Rig, opened
@@ -74,6 +75,7 @@ async def test_however_it_is_asked_no_span_has_more(rig: Rig) -> None:
     count, span = 3, 12.0 if local else 0.36
     step, moved = span / 63, 0.0
     granted: list[tuple[float, float]] = []
+    await rig.later(0.8 * span / ALLOW_PARTS)  # the first are at the end of a part
     for _ in range(300 if local else 60):
         asked = moved if local else time.monotonic()
         [wait] = await rig.state.allow(["x"], [(count, span)])

@@ -12,6 +12,7 @@ from typing import Any
 import aiohttp
 
 from tests.flow.deployment import Deployment, eventually
+from tests.process import Process
 
 
 @dataclass
@@ -87,6 +88,16 @@ def process_killer(it: Deployment, roles: str, rng: random.Random) -> Callable[[
         await asyncio.to_thread(it.kill9, roles)
         await asyncio.sleep(rng.uniform(0.0, 0.3))
         it.start(roles)
+
+    return kill
+
+
+def server_killer(server: Process) -> Callable[[], Awaitable[None]]:
+    """Kills a server of the test's own and starts it again on the same data."""
+
+    async def kill() -> None:
+        await asyncio.to_thread(server.kill9)
+        await asyncio.to_thread(server.start)
 
     return kill
 

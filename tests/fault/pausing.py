@@ -56,7 +56,7 @@ async def run(
         await it.ready(patience * 2)
         async with it.session() as http:
             # All that is queued meets the pause: then it is known that the restart has forgotten nothing.
-            await eventually(lambda: _held(http, messages - sent), patience)
+            await _all_held(http, messages - sent, patience)
             assert _of(shown, messages) == sent
             await eventually(lambda: _of(shown, messages + 10) == sent + 10, patience)
             async with http.delete("/v1/pauses?scope=campaign&value=spring&spread=1s") as answer:
@@ -71,10 +71,21 @@ def _of(shown: Counter[str], below: int) -> int:
     return sum(int(number[-8:]) < below for number in shown)
 
 
-async def _held(http: aiohttp.ClientSession, count: int) -> bool:
-    async with http.get("/v1/pauses") as answer:
-        [one] = (await answer.json())["items"]
-    return bool(one["held"] == count)
+async def _all_held(http: aiohttp.ClientSession, count: int, seconds: float) -> None:
+    """Until the pause holds so many; how far it came is told when it does not."""
+    held = 0
+
+    async def all_of_them() -> bool:
+        nonlocal held
+        async with http.get("/v1/pauses") as answer:
+            [one] = (await answer.json())["items"]
+        held = one["held"]
+        return bool(held == count)
+
+    try:
+        await eventually(all_of_them, seconds, 0.5)
+    except AssertionError:
+        raise AssertionError(f"{held} of {count} held within {seconds} s") from None
 
 
 async def _send(http: aiohttp.ClientSession, numbers: range, campaign: str) -> list[str]:

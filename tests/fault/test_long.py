@@ -24,12 +24,9 @@ async def test_2000_messages_and_every_part_killed_on_production_parts(
     servers = Servers(own_rabbit.url, redis_url, postgres_url, prefix.strip("_"))
     async with deployed(tmp_path, servers) as it:
         await asyncio.sleep(2.0)
-
-        async def kill_broker() -> None:
-            await asyncio.to_thread(own_rabbit.kill9)
-            await asyncio.to_thread(own_rabbit.start)
-
-        rounds = [kills.process_killer(it, roles, rng) for roles in SPLIT * 5] + [kill_broker] * 3
+        rounds = [kills.process_killer(it, roles, rng) for roles in SPLIT * 5] + [
+            kills.server_killer(own_rabbit)
+        ] * 3
         rng.shuffle(rounds)
         it.smsc.faults.response_delay = 0.02
         counted = await kills.run(it, 2000, rounds, rng, pause=(0.1, 1.5), seconds=300)

@@ -259,9 +259,8 @@ async def eventually(condition: Any, seconds: float = 20.0, every: float = 0.05)
     try:
         async with asyncio.timeout(seconds):
             while True:
-                last = condition()
-                if asyncio.iscoroutine(last):
-                    last = await last
+                found = condition()
+                last = await found if asyncio.iscoroutine(found) else found
                 if last:
                     return last
                 await asyncio.sleep(every)

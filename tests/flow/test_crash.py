@@ -134,7 +134,7 @@ async def life(
             doom.armed = False
             await submit(app, sent)
             doom.armed = True
-        done = asyncio.create_task(until(lambda: ended(records) == 9, 30))
+        done = asyncio.create_task(until(lambda: ended(records) == 9, 60))
         died = asyncio.create_task(doom.died.wait())
         await asyncio.wait({done, died}, return_when=asyncio.FIRST_COMPLETED)
         died.cancel()

@@ -32,13 +32,8 @@ async def test_every_process_and_the_broker_killed(
         await asyncio.sleep(
             2.0
         )  # a quorum queue killed right after its first declare is lost (RabbitMQ 3.10)
-
-        async def kill_broker() -> None:
-            await asyncio.to_thread(own_rabbit.kill9)
-            await asyncio.to_thread(own_rabbit.start)
-
         killers = [kills.process_killer(it, roles, rng) for roles in SPLIT]
         counted = await kills.run(
-            it, 400, [*killers, kill_broker], rng, pause=(0.2, 0.6), seconds=120
+            it, 400, [*killers, kills.server_killer(own_rabbit)], rng, pause=(0.2, 0.6), seconds=120
         )
     assert counted.arrived + counted.unknown >= 400

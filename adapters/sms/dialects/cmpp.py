@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from adapters.sms.dialects.contract import Again, Answer, Dialect, Said, Told, Use, Written
+from adapters.sms.dialects.contract import Again, Dialect, Said, Told, Use
 from adapters.sms.settings import Endpoint
 from protocols.cmpp import link as cmpp
 from protocols.cmpp import pdu as p
-from protocols.cmpp.form import Filled, Form
+from protocols.cmpp.msgid import to_hex
 from protocols.cmpp.report import parse_report
 from protocols.cmpp.results import CODES, state_of
 from protocols.cmpp.terms import LinkOptions, Role
 from protocols.sms import text
 from protocols.sms.coding import ASCII, UCS2, Coding
 from protocols.sms.link import Link
+from protocols.sms.text import Part
 from protocols.sms.udh import strip
 
 
@@ -26,13 +27,6 @@ class Cmpp(Dialect):
     def __init__(self, terms: Endpoint) -> None:
         super().__init__(terms)
         self._version = p.V30 if terms.protocol == "cmpp3" else p.V20
-        self._form = Form(
-            p.Submit(
-                ("",), b"", "", terms.account, service_id=terms.service_id,
-                fee_user_type=terms.fee_user_type, fee_type=terms.fee_type or "01",
-                fee_code=terms.fee_code,
-            )
-        )  # fmt: skip
         if terms.ascii_septets:
             self.codings = (
                 Coding(ASCII, text.ASCII, text.SEPTETS),
@@ -50,19 +44,18 @@ class Cmpp(Dialect):
         terms = self.terms
         cast(cmpp.Link, link).login(terms.account, terms.secret.reveal(), stamp, now)
 
-    def submits(self, written: Written) -> list[object]:
-        to, sender, _, coding, parts = written
-        form, code = self._form, coding.code
-        return [
-            Filled(form, to, content, sender, code, udhi, total, number)
-            for number, total, udhi, content in parts
-        ]
+    def submit(self, sender: str, code: int, part: Part) -> p.Submit:
+        terms = self.terms
+        return p.Submit(
+            ("",), b"", sender, terms.account, code, part.udhi, part.total, part.number,
+            service_id=terms.service_id, fee_user_type=terms.fee_user_type,
+            fee_type=terms.fee_type or "01", fee_code=terms.fee_code,
+        )  # fmt: skip
 
-    def answer(self, sequence: int, pdu: object) -> Answer | None:
-        if not isinstance(pdu, p.SubmitResp):
+    def answer(self, sequence: int, pdu: object) -> str | int | None:
+        if type(pdu) is not p.SubmitResp:
             return None
-        msg_id, result = pdu
-        return Answer(result) if result else Answer(0, f"{msg_id:016x}")
+        return pdu.result or to_hex(pdu.msg_id)
 
     def heard(self, sequence: int, pdu: object) -> Told | Said | None:
         if not isinstance(pdu, p.Deliver):
@@ -70,14 +63,14 @@ class Cmpp(Dialect):
         if pdu.registered_delivery:
             found = parse_report(pdu.content)
             return Told(
-                f"{found.msg_id:016x}",
+                to_hex(found.msg_id),
                 state_of(found.stat),
                 found.stat,
                 found.done_time,
                 found.recipient or pdu.source,
             )
         concat, data = strip(pdu.content, pdu.udhi)
-        return Said(pdu.source, pdu.dest_id, concat, data, pdu.msg_fmt, f"{pdu.msg_id:016x}")
+        return Said(pdu.source, pdu.dest_id, concat, data, pdu.msg_fmt, to_hex(pdu.msg_id))
 
     def confirm(self, pdu: object, taken: bool) -> object:
         msg_id = cast(p.Deliver, pdu).msg_id

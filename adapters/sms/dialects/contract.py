@@ -12,6 +12,7 @@ from adapters.sms.settings import Endpoint
 from protocols.payload import ReportState
 from protocols.sms import coding
 from protocols.sms.coding import Coding
+from protocols.sms.form import Filled, Form
 from protocols.sms.link import Link
 from protocols.sms.results import Codes
 from protocols.sms.text import Part
@@ -23,21 +24,20 @@ Use = Literal["both", "send", "receive", "listen"]
 Again = Literal["now", "soon", "late"]
 
 
-class Written(NamedTuple):
-    """A message ready to become PDUs: digits of both ends, the text, and its parts as octets."""
+MAX_FORMS = 1_000
+"""Of one connection: an account has a sender or a few, a text a coding and up to 255 parts."""
 
-    to: str
+
+class Written(NamedTuple):
+    """A message ready to become PDUs: our digits and how many the recipient has, the text, and its
+    parts as octets.
+    """
+
     sender: str
+    digits: int
     text: str
     coding: Coding
     parts: Sequence[Part]
-
-
-class Answer(NamedTuple):
-    """What the far end says of one part: 0 and its id, or the code of a refusal."""
-
-    code: int
-    remote_id: str = ""
 
 
 class Told(NamedTuple):
@@ -77,6 +77,8 @@ class Dialect(ABC):
         """The connections that one of `connections` consists of."""
         self.wide = False
         """Whether parts carry a 16-bit reference."""
+        self.abroad = "00"
+        """What stands before numbers of other countries."""
 
     @abstractmethod
     def link(self, use: Use, now: float) -> Link:
@@ -87,12 +89,34 @@ class Dialect(ABC):
         """Log in; `stamp` is the decimal number MMDDHHMMSS of Chinese time."""
 
     @abstractmethod
-    def submits(self, written: Written) -> list[object]:
-        """The PDUs of a message, one for each part, in order."""
+    def submit(self, sender: str, code: int, part: Part) -> object:
+        """The PDU of a part, but for recipient and content."""
+
+    def submits(self, link: Link, written: Written) -> list[Filled]:
+        """The PDUs of a message, one for each part, in order, but for the recipient. Raises
+        ValueError naming the field that does not fit.
+        """
+        sender, digits, _, coding, parts = written
+        return [
+            self.form(link, sender, digits, coding.code, part).fill(part.content) for part in parts
+        ]
+
+    def form(self, link: Link, sender: str, digits: int, code: int, part: Part) -> Form:
+        """What parts like this one have in common on a connection, whatever they say to whom."""
+        forms = link.forms
+        key = sender, digits, code, part.number, part.total, part.udhi
+        found = forms.get(key)
+        if found is None:
+            if len(forms) >= MAX_FORMS:
+                forms.clear()
+            found = forms[key] = link.form(self.submit(sender, code, part), digits)
+        return found
 
     @abstractmethod
-    def answer(self, sequence: int, pdu: object) -> Answer | None:
-        """What a response to a submit says; None = it is no such response."""
+    def answer(self, sequence: int, pdu: object) -> str | int | None:
+        """What a response to a submit says: the far end's id of what it took, or the code of its
+        refusal; None = it is no such response.
+        """
 
     @abstractmethod
     def heard(self, sequence: int, pdu: object) -> Told | Said | None:

@@ -8,7 +8,7 @@ import hmac
 from collections.abc import Callable
 from typing import Any, cast
 
-from adapters.sms.dialects.contract import Again, Answer, Called, Said, Told, Use, Written
+from adapters.sms.dialects.contract import Again, Called, Said, Told, Use
 from adapters.sms.settings import Endpoint
 from protocols.payload import ReportState
 from protocols.sgip import link as sgip
@@ -17,6 +17,7 @@ from protocols.sgip.results import CODES, state_of
 from protocols.sgip.sequence import to_hex
 from protocols.sms.link import Link
 from protocols.sms.terms import Role
+from protocols.sms.text import Part
 from protocols.sms.udh import strip
 
 
@@ -57,28 +58,25 @@ class Sgip(Called):
             return True
         return False
 
-    def submits(self, written: Written) -> list[object]:
+    def submit(self, sender: str, code: int, part: Part) -> p.Submit:
         terms, own = self.terms, self.terms.sgip
-        return [
-            p.Submit(
-                sp_number=written.sender,
-                recipients=(written.to,),
-                content=part.content,
-                corp_id=own.corp_id,
-                charge_number=own.charge_number,
-                service_type=terms.service_id,
-                fee_type=int(terms.fee_type or "1"),
-                fee_value=terms.fee_code.lstrip("0") or "0",
-                udhi=part.udhi,
-                coding=written.coding.code,
-            )
-            for part in written.parts
-        ]
+        return p.Submit(
+            sp_number=sender,
+            recipients=("",),
+            content=b"",
+            corp_id=own.corp_id,
+            charge_number=own.charge_number,
+            service_type=terms.service_id,
+            fee_type=int(terms.fee_type or "1"),
+            fee_value=terms.fee_code.lstrip("0") or "0",
+            udhi=part.udhi,
+            coding=code,
+        )
 
-    def answer(self, sequence: int, pdu: object) -> Answer | None:
-        if not isinstance(pdu, p.SubmitResp):
+    def answer(self, sequence: int, pdu: object) -> str | int | None:
+        if type(pdu) is not p.SubmitResp:
             return None
-        return Answer(pdu.result) if pdu.result else Answer(0, to_hex(sequence))
+        return pdu.result or to_hex(sequence)
 
     def heard(self, sequence: int, pdu: object) -> Told | Said | None:
         if isinstance(pdu, p.Report):

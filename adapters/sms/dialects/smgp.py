@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from adapters.sms.dialects.contract import Again, Answer, Dialect, Said, Told, Use, Written
+from adapters.sms.dialects.contract import Again, Dialect, Said, Told, Use
 from adapters.sms.settings import Endpoint
 from protocols.smgp import link as smgp
 from protocols.smgp import pdu as p
@@ -13,6 +13,7 @@ from protocols.smgp.results import CODES
 from protocols.smgp.tags import PK_NUMBER, PK_TOTAL, TP_UDHI
 from protocols.sms.link import Link
 from protocols.sms.terms import Role
+from protocols.sms.text import Part
 from protocols.sms.tlv import Tlv
 from protocols.sms.udh import strip
 
@@ -43,32 +44,27 @@ class Smgp(Dialect):
         client = cast(smgp.Link, link)
         client.login(terms.account, terms.secret.reveal(), stamp, now, _MODES[use])
 
-    def submits(self, written: Written) -> list[object]:
+    def submit(self, sender: str, code: int, part: Part) -> p.Submit:
         terms = self.terms
-        out: list[object] = []
-        for part in written.parts:
-            tlvs: tuple[Tlv, ...] = ()
-            if part.udhi:
-                numbers = ((TP_UDHI, 1), (PK_TOTAL, part.total), (PK_NUMBER, part.number))
-                tlvs = tuple([Tlv(tag, bytes((number,))) for tag, number in numbers])
-            out.append(
-                p.Submit(
-                    recipients=(written.to,),
-                    content=part.content,
-                    source=written.sender,
-                    msg_format=written.coding.code,
-                    service_id=terms.service_id,
-                    fee_type=terms.fee_type or "00",
-                    fee_code=terms.fee_code,
-                    tlvs=tlvs,
-                )
-            )
-        return out
+        tlvs: tuple[Tlv, ...] = ()
+        if part.udhi:
+            numbers = ((TP_UDHI, 1), (PK_TOTAL, part.total), (PK_NUMBER, part.number))
+            tlvs = tuple([Tlv(tag, bytes((number,))) for tag, number in numbers])
+        return p.Submit(
+            recipients=("",),
+            content=b"",
+            source=sender,
+            msg_format=code,
+            service_id=terms.service_id,
+            fee_type=terms.fee_type or "00",
+            fee_code=terms.fee_code,
+            tlvs=tlvs,
+        )
 
-    def answer(self, sequence: int, pdu: object) -> Answer | None:
-        if not isinstance(pdu, p.SubmitResp):
+    def answer(self, sequence: int, pdu: object) -> str | int | None:
+        if type(pdu) is not p.SubmitResp:
             return None
-        return Answer(pdu.status) if pdu.status else Answer(0, pdu.msg_id)
+        return pdu.status or pdu.msg_id
 
     def heard(self, sequence: int, pdu: object) -> Told | Said | None:
         if not isinstance(pdu, p.Deliver):

@@ -6,11 +6,12 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from adapters.sms.dialects.contract import Again, Answer, Dialect, Said, Told, Use, Written
+from adapters.sms.dialects.contract import Again, Dialect, Said, Told, Use, Written
 from adapters.sms.settings import Endpoint
 from protocols.smpp import content, receipt
 from protocols.smpp import link as smpp
 from protocols.smpp import pdu as p
+from protocols.smpp.codec import optional
 from protocols.smpp.results import CODES
 from protocols.smpp.tags import (
     MESSAGE_PAYLOAD,
@@ -19,8 +20,10 @@ from protocols.smpp.tags import (
     SAR_TOTAL_SEGMENTS,
 )
 from protocols.sms import coding, udh
+from protocols.sms.form import Filled
 from protocols.sms.link import Link
 from protocols.sms.terms import Role
+from protocols.sms.text import Part
 from protocols.sms.tlv import Tlv
 
 _INTERNATIONAL = 1
@@ -47,6 +50,8 @@ class Smpp(Dialect):
         if terms.login == "pair":
             self.uses = ("send", "receive")
         self.wide = terms.smpp.long == "sar"
+        if terms.smpp.dest_ton == _INTERNATIONAL:
+            self.abroad = ""
 
     def link(self, use: Use, now: float) -> Link:
         options: Any = self.terms_of_link()
@@ -57,44 +62,41 @@ class Smpp(Dialect):
         bind = p.Bind(_MODES[use], terms.account, terms.secret.reveal(), terms.smpp.system_type)
         cast(smpp.Link, link).login(bind, now)
 
-    def submits(self, written: Written) -> list[object]:
+    def submit(self, sender: str, code: int, part: Part) -> p.SubmitSm:
         own = self.terms.smpp
-        tlvs: tuple[Tlv, ...] = ()
-        many = len(written.parts) > 1
-        if many and own.long == "payload":
-            data = written.coding.alphabet.write(written.text)
-            return [self._submit(written, b"", 0, (Tlv(MESSAGE_PAYLOAD, data),))]
-        out: list[object] = []
-        for part in written.parts:
-            octets, esm = part.content, p.ESM_UDHI if part.udhi else 0
-            if many and own.long == "sar":
-                concat, octets = udh.strip(part.content, part.udhi)
-                assert concat is not None
-                esm = 0
-                tlvs = (
-                    Tlv(SAR_MSG_REF_NUM, concat.reference.to_bytes(2, "big")),
-                    Tlv(SAR_TOTAL_SEGMENTS, bytes((part.total,))),
-                    Tlv(SAR_SEGMENT_SEQNUM, bytes((part.number,))),
-                )
-            out.append(self._submit(written, octets, esm, tlvs))
-        return out
-
-    def _submit(
-        self, written: Written, octets: bytes, esm: int, tlvs: tuple[Tlv, ...]
-    ) -> p.SubmitSm:
-        own = self.terms.smpp
-        to = written.to.removeprefix("00") if own.dest_ton == _INTERNATIONAL else written.to
         return p.SubmitSm(
-            written.sender, to, octets, written.coding.code, esm,
+            sender, "", b"", code, p.ESM_UDHI if part.udhi else 0,
             service_type=self.terms.service_id, source_ton=own.source_ton,
             source_npi=own.source_npi, dest_ton=own.dest_ton, dest_npi=own.dest_npi,
-            registered_delivery=p.RECEIPT_ALWAYS, tlvs=tlvs,
+            registered_delivery=p.RECEIPT_ALWAYS,
         )  # fmt: skip
 
-    def answer(self, sequence: int, pdu: object) -> Answer | None:
-        if isinstance(pdu, p.SubmitSmResp):
-            return Answer(pdu.status) if pdu.status else Answer(0, _plain(pdu.message_id))
-        return Answer(pdu.status or p.RSYSERR) if isinstance(pdu, p.GenericNack) else None
+    def submits(self, link: Link, written: Written) -> list[Filled]:
+        sender, digits, text, coding, parts = written
+        long = self.terms.smpp.long
+        if len(parts) == 1 or long == "udh":
+            return super().submits(link, written)
+        # Both other ways say in optional parameters what the first says in a header.
+        form = self.form(link, sender, digits, coding.code, Part(1, 1, 0, b""))
+        if long == "payload":
+            payload = Tlv(MESSAGE_PAYLOAD, coding.alphabet.write(text))
+            return [form.fill(b"", optional((payload,)))]
+        out = []
+        for part in parts:
+            concat, octets = udh.strip(part.content, part.udhi)
+            assert concat is not None
+            segment = (
+                Tlv(SAR_MSG_REF_NUM, concat.reference.to_bytes(2, "big")),
+                Tlv(SAR_TOTAL_SEGMENTS, bytes((part.total,))),
+                Tlv(SAR_SEGMENT_SEQNUM, bytes((part.number,))),
+            )
+            out.append(form.fill(octets, optional(segment)))
+        return out
+
+    def answer(self, sequence: int, pdu: object) -> str | int | None:
+        if type(pdu) is p.SubmitSmResp:
+            return pdu.status or receipt.plain(pdu.message_id)
+        return pdu.status or p.RSYSERR if isinstance(pdu, p.GenericNack) else None
 
     def heard(self, sequence: int, pdu: object) -> Told | Said | None:
         if not isinstance(pdu, p.DeliverSm | p.DataSm):
@@ -113,7 +115,7 @@ class Smpp(Dialect):
 
     def _told_id(self, message_id: str) -> str:
         """The id as the answer to the submit had it."""
-        plain = _plain(message_id)
+        plain = receipt.plain(message_id)
         try:
             match self.terms.smpp.receipt_ids:
                 case "decimal":
@@ -140,7 +142,3 @@ def _source(pdu: p.DeliverSm | p.DataSm) -> str:
     """The phone, with + where the SMSC says that the number is international and it looks so."""
     known = pdu.source_ton == _INTERNATIONAL and len(pdu.source) > 11
     return "+" + pdu.source.lstrip("+") if known else pdu.source
-
-
-def _plain(message_id: str) -> str:
-    return message_id.strip().lower().lstrip("0") or "0"

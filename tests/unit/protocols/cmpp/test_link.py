@@ -13,6 +13,7 @@ import pytest
 from protocols.cmpp import pdu as p
 from protocols.cmpp.encode import encode
 from protocols.cmpp.events import (
+    Accepted,
     LateResponse,
     LoggedIn,
     LoginRefused,
@@ -65,7 +66,7 @@ def fed(link: Link, data: bytes, cuts: list[int], now: float = 1) -> list[Any]:
 @pytest.mark.parametrize("version", [p.V20, p.V30])
 def test_submit_and_its_answer(version: int) -> None:
     client, server = pair(version)
-    sequences = [client.submit(SUBMIT, 1, tag=f"m{n}") for n in range(3)]
+    sequences = [client.request(SUBMIT, 1, tag=f"m{n}") for n in range(3)]
     assert sequences == [2, 3, 4]
     requests = server.receive_data(client.data_to_send(), 1)
     assert requests == [Request(sequence, SUBMIT) for sequence in sequences]
@@ -73,9 +74,9 @@ def test_submit_and_its_answer(version: int) -> None:
         assert server.respond(request.sequence, p.SubmitResp(100 + n, 0))
         assert not server.respond(request.sequence, p.SubmitResp(100 + n, 0))
     assert client.receive_data(server.data_to_send(), 2) == [
-        Response(4, p.SubmitResp(102, 0), "m2"),
-        Response(3, p.SubmitResp(101, 0), "m1"),
-        Response(2, p.SubmitResp(100, 0), "m0"),
+        Accepted(4, "0000000000000066", "m2"),
+        Accepted(3, "0000000000000065", "m1"),
+        Accepted(2, "0000000000000064", "m0"),
     ]
     assert client.in_flight == 0 and server.unanswered_inbound == 0
 
@@ -147,11 +148,11 @@ def test_garbage_never_raises() -> None:
 def test_window() -> None:
     client, server = pair(window=2, peer_window=2)
     assert client.window_free == 2
-    client.submit(SUBMIT, 1)
-    client.submit(SUBMIT, 1)
+    client.request(SUBMIT, 1)
+    client.request(SUBMIT, 1)
     before = client.data_to_send()
     with pytest.raises(WindowFull):
-        client.submit(SUBMIT, 1)
+        client.request(SUBMIT, 1)
     assert client.data_to_send() == b""
     server.receive_data(before, 1)
     assert server.counters["window_exceeded"] == 0
@@ -160,29 +161,29 @@ def test_window() -> None:
     server.respond(3, p.SubmitResp(1, 0))
     client.receive_data(server.data_to_send(), 1)
     assert client.window_free == 1
-    assert client.submit(SUBMIT, 1) == 4
+    assert client.request(SUBMIT, 1) == 4
 
 
 def test_a_value_that_does_not_fit_takes_nothing() -> None:
     client, _ = pair()
     with pytest.raises(ValueError, match="src_id"):
-        client.submit(p.Submit(("138",), b"", "1" * 22, "901234"), 1)
+        client.request(p.Submit(("138",), b"", "1" * 22, "901234"), 1)
     assert client.in_flight == 0 and client.data_to_send() == b""
-    client.submit(SUBMIT, 1)
+    client.request(SUBMIT, 1)
     assert client.in_flight == 1
 
 
 def test_sequence_wraps_past_those_in_flight() -> None:
     client, _ = pair()
-    assert client.submit(SUBMIT, 1) == 2
+    assert client.request(SUBMIT, 1) == 2
     client._sequence = p.MAX_SEQUENCE - 1
-    assert [client.submit(SUBMIT, 1) for _ in range(3)] == [p.MAX_SEQUENCE, 1, 3]
+    assert [client.request(SUBMIT, 1) for _ in range(3)] == [p.MAX_SEQUENCE, 1, 3]
 
 
 def test_no_answer_in_time_is_unknown_and_a_late_one_is_told() -> None:
     client, server = pair(response_timeout=10)
-    client.submit(SUBMIT, 1, tag="a")
-    client.submit(SUBMIT, 5, tag="b")
+    client.request(SUBMIT, 1, tag="a")
+    client.request(SUBMIT, 5, tag="b")
     assert client.tick(10.9) == []
     assert client.tick(11) == [Unanswered(2, "a", Lost.TIMEOUT)]
     assert client.window_free == 15
@@ -194,7 +195,7 @@ def test_no_answer_in_time_is_unknown_and_a_late_one_is_told() -> None:
 
 def test_answer_of_the_wrong_type_is_not_an_answer() -> None:
     client, _ = pair()
-    client.submit(SUBMIT, 1, tag="a")
+    client.request(SUBMIT, 1, tag="a")
     [late] = client.receive_data(encode(p.DeliverResp(1, 0), p.V30, 2), 1)
     assert late == LateResponse(2, p.DeliverResp(1, 0))
     assert client.in_flight == 1
@@ -202,7 +203,7 @@ def test_answer_of_the_wrong_type_is_not_an_answer() -> None:
 
 def test_malformed_answer_fails_its_request() -> None:
     client, _ = pair()
-    client.submit(SUBMIT, 1, tag="a")
+    client.request(SUBMIT, 1, tag="a")
     odd, failed = client.receive_data(raw(p.SUBMIT | p.RESPONSE, 2, b"\0" * 8), 1)
     assert isinstance(odd, Oddity) and odd.what == "malformed_response"
     assert failed == Unanswered(2, "a", Lost.MALFORMED)
@@ -264,7 +265,7 @@ def test_framing_cannot_be_recovered(octets: bytes, detail: str) -> None:
         assert fed(client, octets, cuts) == [MustClose(Why.FRAMING, detail)]
         assert client.must_close and client.receive_data(b"more", 1) == []
         with pytest.raises(NotOpen):
-            client.submit(SUBMIT, 1)
+            client.request(SUBMIT, 1)
 
 
 def test_a_peer_whose_active_test_answer_is_longer_than_it_says() -> None:
@@ -276,7 +277,7 @@ def test_a_peer_whose_active_test_answer_is_longer_than_it_says() -> None:
 def test_the_largest_submit_of_all_passes() -> None:
     client, server = pair()
     most = p.Submit(("1" * 32,) * 99, bytes(255), "1065", "901234")
-    client.submit(most, 1)
+    client.request(most, 1)
     data = client.data_to_send()
     assert len(data) == 163 + 32 * 99 + 255
     assert server.receive_data(data, 1) == [Request(2, most)]
@@ -292,7 +293,7 @@ def test_unknown_commands_are_skipped_until_there_are_too_many() -> None:
 
 def test_active_test_is_answered_and_bypasses_the_window() -> None:
     client, server = pair(window=1, idle=10, test_timeout=5)
-    client.submit(SUBMIT, 1)
+    client.request(SUBMIT, 1)
     client.data_to_send()
     assert client.tick(9.9) == [] and client.data_to_send() == b""
     assert client.tick(10) == []
@@ -327,8 +328,8 @@ def test_half_a_pdu_and_then_nothing() -> None:
 
 def test_lost_connection_returns_what_was_in_flight() -> None:
     client, server = pair()
-    client.submit(SUBMIT, 1, tag="a")
-    client.submit(SUBMIT, 1, tag="b")
+    client.request(SUBMIT, 1, tag="a")
+    client.request(SUBMIT, 1, tag="b")
     server.receive_data(client.data_to_send(), 1)
     assert client.connection_lost() == [
         MustClose(Why.CONNECTION),
@@ -356,7 +357,7 @@ def test_login_refused(version: int, status: int) -> None:
 def test_lower_version_of_the_client_is_spoken() -> None:
     client, server = pair(p.V20, server_version=p.V30)
     assert server.version == p.V20
-    client.submit(SUBMIT, 1)
+    client.request(SUBMIT, 1)
     [asked] = server.receive_data(client.data_to_send(), 1)
     server.respond(asked.sequence, p.SubmitResp(1, 0))
     assert len(server.data_to_send()) == 21
@@ -380,7 +381,7 @@ def test_nothing_before_login() -> None:
     assert closed == MustClose(Why.NOT_CONNECT, "command 0x00000004")
     client = Link(Role.CLIENT)
     with pytest.raises(NotOpen):
-        client.submit(SUBMIT, 0)
+        client.request(SUBMIT, 0)
     assert client.window_free == 0
 
 
@@ -404,12 +405,12 @@ def test_login_takes_too_long_on_either_side() -> None:
 
 def test_drain_waits_for_both_directions_then_terminates() -> None:
     client, server = pair()
-    client.submit(SUBMIT, 1)
+    client.request(SUBMIT, 1)
     server.receive_data(client.data_to_send(), 1)
     server.request(DELIVER, 1)
     assert client.drain(2) == [] and client.state is State.DRAINING
     with pytest.raises(NotOpen):
-        client.submit(SUBMIT, 2)
+        client.request(SUBMIT, 2)
     [asked] = client.receive_data(server.data_to_send(), 2)
     server.respond(2, p.SubmitResp(1, 0))
     assert len(client.receive_data(server.data_to_send(), 2)) == 1
@@ -432,7 +433,7 @@ def test_drain_does_not_wait_for_ever() -> None:
 
 def test_peer_that_terminates_lets_us_finish() -> None:
     client, server = pair()
-    client.submit(SUBMIT, 1, tag="a")
+    client.request(SUBMIT, 1, tag="a")
     server.receive_data(client.data_to_send(), 1)
     assert client.receive_data(raw(p.TERMINATE, 50), 2) == [PeerTerminating()]
     assert client.data_to_send() == b"" and not client.is_open

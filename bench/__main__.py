@@ -55,7 +55,7 @@ def drain(quick: Quick = False, json: Json = None, rounds: Rounds = 0) -> None:
 
 @app.command()
 def sms(quick: Quick = False, json: Json = None, rounds: Rounds = 0) -> None:
-    """The SMS channel at windows 1, 16 and 64, as a fraction of a bare protocol that writes the same bytes and of bare callers with futures, and the layers between."""
+    """The SMS channel at windows 1, 16 and 64, as a fraction of a bare protocol that writes the same bytes, and what lies between."""
     count = sms_bench.QUICK if quick else sms_bench.FULL
     _measure(lambda step: sms_bench.run(rounds or (5 if quick else 9), count, step), json)
 

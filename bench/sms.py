@@ -16,8 +16,10 @@ same window of unanswered PDUs and write once a turn. They differ in what they d
 
 The ratio is product to bare in messages a second; `codec` and `link` say where the distance lies, and product to `callers` stands
 beside it. The target of 0.4 at window 16 is for the ratio to `bare`. The sides take turns within a round and medians are taken over
-the rounds, for a run lasts a fraction of a second and the machine may be busy with something else in it. One text goes to all, as in a campaign (what the rules made of a text is kept); `sms_16_own` gives
-each message a text of its own. One message is one PDU: the dearest case, for the parts of a long text share its outcome.
+the rounds, for a run lasts a fraction of a second and the machine may be busy with something else in it.
+
+One text goes to all, as in a campaign (what the rules made of a text is kept); `sms_16_own` gives each message a text of its own.
+One message is one PDU: the dearest case, for the parts of a long text share its outcome.
 
 One file, for the far end and the sides are only to be compared as long as they stay alike.
 
@@ -111,9 +113,11 @@ def run(rounds: int, count: int, step: Callable[[str, int], None]) -> list[Run]:
                     step(f"{job.scenario}: {side}", rounds * len(jobs) * len(SIDES))
                     runs.append(_measured(side, sides[side], job))
     finally:
-        for process in (*sides.values(), far):
+        for process in sides.values():
             process.kill()
             process.wait(10)
+        far.kill()
+        far.wait(10)
     return runs
 
 
@@ -278,7 +282,7 @@ class Codec(Bare):
         self._write()
 
     def _write(self) -> None:
-        out = []
+        out: list[bytes] = []
         while self._free and self._todo:
             self._free -= 1
             self._sequence += 1

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from adapters.sms.carriers import Ported, carrier_of
 from adapters.sms.connection import Connection
-from adapters.sms.dialects import Called, Told, Written
+from adapters.sms.dialects import ALONE, Called, Told, Written
 from adapters.sms.inbox import Inbox
 from adapters.sms.listener import Listener
 from adapters.sms.numbers import CHINA, national, sender_digits, to_carrier
@@ -37,7 +37,8 @@ from protocols.envelope import Envelope
 from protocols.outcome import Outcome, Sent
 from protocols.payload import Text
 from protocols.sms.content import Fitted, Unfit, fit
-from protocols.sms.text import Part, divide
+from protocols.sms.form import Filled
+from protocols.sms.text import divide
 
 MAX_REFERENCES = 50_000
 MAX_FITTED = 2_000
@@ -163,30 +164,26 @@ class Sms(Adapter):
     ) -> Ready:
         """The text as it goes to this number. Raises Malformed."""
         fitted, dialect = self._fit(item.envelope, supplier), supplier.dialect
-        coding = fitted.coding
-        if fitted.parts == 1:
-            parts = [Part(1, 1, 0, fitted.data)]  # what `divide` would say, sooner
-        else:
-            # Two long messages to one phone must not share a reference: count on from the last one.
-            reference = self._reference(number, item.token)
-            cut = coding.alphabet.cut
-            parts = divide(fitted.data, cut, coding.limits, reference, dialect.wide)
         sender = item.sender
         sender = sender_digits(sender, supplier.terms.src) if sender else supplier.terms.src
-        written = Written(sender, len(number), fitted.text, coding, parts)
+        link, coding, digits = connection.link, fitted.coding, len(number)
+        submits: Sequence[Filled]
         try:
-            submits = dialect.submits(connection.link, written)
+            if fitted.parts == 1:
+                form = dialect.form(link, sender, digits, coding.code, ALONE)
+                submits = (form.fill(fitted.data),)
+            else:
+                # Two long messages to one phone must not share a reference: count on from the last.
+                reference = self._reference(number, item.token)
+                cut = coding.alphabet.cut
+                parts = divide(fitted.data, cut, coding.limits, reference, dialect.wide)
+                submits = dialect.submits(link, Written(sender, digits, fitted.text, coding, parts))
         except ValueError as error:  # a field that does not fit
             raise Malformed(str(error)[:200]) from error
         detail = fitted.cost
         if len(self.suppliers) > 1:
             detail += f", by {supplier.name}"
-        ready = Ready(submits, detail)
-        if fitted.parts == 1:  # the parts of a long one bear a reference of their own
-            if len(connection.ready) >= MAX_FITTED:
-                connection.ready.clear()
-            connection.ready[_key(item, number)] = ready
-        return ready
+        return Ready(submits, detail)
 
     def _reference(self, number: str, token: str) -> int:
         references = self._references
@@ -301,15 +298,20 @@ class Sms(Adapter):
         together: Batch,
     ) -> list[Outgoing]:
         """The messages as this supplier takes them; what cannot be one gets its outcome."""
-        ready_as, prefix, abroad = connection.ready.get, supplier.country_prefix, supplier.abroad
+        kept, prefix, abroad = connection.ready, supplier.country_prefix, supplier.abroad
         out: list[Outgoing] = []
         for index in indexes:
             item = batch[index]
             try:
                 number = to_carrier(item.envelope.to, prefix, abroad)
-                ready = ready_as(_key(item, number))
+                key = _key(item, number)
+                ready = kept.get(key)
                 if ready is None:
                     ready = self._ready(item, number, connection, supplier)
+                    if len(ready.submits) == 1:  # parts bear a reference, each message its own
+                        if len(kept) >= MAX_FITTED:
+                            kept.clear()
+                        kept[key] = ready
             except Malformed as error:
                 outcomes[index] = Rejected("message", str(error), "malformed")
                 continue

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from adapters.sms.dialects.cmpp import Cmpp
-from adapters.sms.dialects.contract import Again, Called, Dialect, Said, Told, Use, Written
+from adapters.sms.dialects.contract import ALONE, Again, Called, Dialect, Said, Told, Use, Written
 from adapters.sms.dialects.sgip import Sgip
 from adapters.sms.dialects.smgp import Smgp
 from adapters.sms.dialects.smpp import Smpp
 from adapters.sms.settings import Endpoint
 
-__all__ = ["Again", "Called", "Dialect", "Said", "Told", "Use", "Written", "dialect_of"]
+__all__ = ["ALONE", "Again", "Called", "Dialect", "Said", "Told", "Use", "Written", "dialect_of"]
 
 
 def dialect_of(terms: Endpoint, stamp: Callable[[], int]) -> Dialect:

@@ -24,12 +24,14 @@ Use = Literal["both", "send", "receive", "listen"]
 Again = Literal["now", "soon", "late"]
 
 
+ALONE = Part(1, 1, 0, b"")
+"""A message of one part, as forms see it."""
 MAX_FORMS = 1_000
 """Of one connection: an account has a sender or a few, a text a coding and up to 255 parts."""
 
 
 class Written(NamedTuple):
-    """A message ready to become PDUs: our digits and how many the recipient has, the text, and its
+    """A long message ready to become PDUs: our digits and how many the recipient has, the text, and its
     parts as octets.
     """
 
@@ -93,7 +95,7 @@ class Dialect(ABC):
         """The PDU of a part, but for recipient and content."""
 
     def submits(self, link: Link, written: Written) -> list[Filled]:
-        """The PDUs of a message, one for each part, in order, but for the recipient. Raises
+        """The PDUs of a long message, one for each part, in order, but for the recipient. Raises
         ValueError naming the field that does not fit.
         """
         sender, digits, _, coding, parts = written

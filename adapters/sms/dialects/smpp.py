@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from adapters.sms.dialects.contract import Again, Dialect, Said, Told, Use, Written
+from adapters.sms.dialects.contract import ALONE, Again, Dialect, Said, Told, Use, Written
 from adapters.sms.settings import Endpoint
 from protocols.smpp import content, receipt
 from protocols.smpp import link as smpp
@@ -74,10 +74,10 @@ class Smpp(Dialect):
     def submits(self, link: Link, written: Written) -> list[Filled]:
         sender, digits, text, coding, parts = written
         long = self.terms.smpp.long
-        if len(parts) == 1 or long == "udh":
+        if long == "udh":
             return super().submits(link, written)
         # Both other ways say in optional parameters what the first says in a header.
-        form = self.form(link, sender, digits, coding.code, Part(1, 1, 0, b""))
+        form = self.form(link, sender, digits, coding.code, ALONE)
         if long == "payload":
             payload = Tlv(MESSAGE_PAYLOAD, coding.alphabet.write(text))
             return [form.fill(b"", optional((payload,)))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Any
 
@@ -96,7 +97,41 @@ async def test_what_a_slow_look_up_found_is_as_old_as_its_beginning() -> None:
     await ring.identify(f"Bearer {full}")
     await clock.advance(auth.FRESH_S - 1.9)
     await ring.identify(f"Bearer {full}")
+    for _ in range(20):  # it is looked up behind the request
+        await asyncio.sleep(0)
     assert store.asked == 2
+
+
+async def test_a_look_up_is_made_once_and_no_request_waits_for_a_renewal() -> None:
+    clock, asked, answer = ManualClock(), 0, asyncio.Event()
+    _, full, digest = make_key("live", PEPPER)
+
+    class Slow(Keys):
+        async def find_key(self, keyid: str) -> ApiKey | None:
+            nonlocal asked
+            asked += 1
+            await answer.wait()
+            return ApiKey(keyid, "crm", "", digest)
+
+    ring = Keyring(Slow(), PEPPER, clock, logging.getLogger())
+    first = [asyncio.create_task(ring.identify(f"Bearer {full}")) for _ in range(20)]
+    await asyncio.sleep(0)
+    answer.set()
+    assert {one.caller for one in await asyncio.gather(*first)} == {"crm"}
+    assert asked == 1
+    answer.clear()
+    await clock.advance(auth.FRESH_S)
+    for _ in range(20):
+        await ring.identify(f"Bearer {full}")
+    await asyncio.sleep(0)
+    assert asked == 2
+    await clock.advance(auth.LATEST_S - auth.FRESH_S)
+    late = asyncio.create_task(ring.identify(f"Bearer {full}"))
+    await asyncio.sleep(0)
+    assert not late.done()  # believed no longer
+    answer.set()
+    assert (await late).caller == "crm"
+    assert asked == 2
 
 
 class _Quiet:

@@ -28,6 +28,8 @@ async def test_two_hundred_at_once_fetch_one_token() -> None:
 async def test_a_token_that_wecom_refuses_and_gives_again_is_asked_for_once() -> None:
     async with corp() as c, c.app(port := c.port(), **PATIENT) as app:
         assert isinstance(await one(app, to_staff(0)), Sent)
+        # Some are refused when the others have their token again.
+        c.far.faults.fault(endpoint="message/send", kind="delay", seconds=1.0, times=10)
         c.far.faults.fault(endpoint="message/send", errcode=40014, times=-1)
         outcomes = await asyncio.gather(*[one(app, to_staff(n)) for n in range(1, 51)])
         assert {getattr(outcome, "code", "") for outcome in outcomes} == {"wecom_40014"}

@@ -46,7 +46,6 @@ class Link(link.Link):
     end = (p.Terminate(), p.TerminateResp(), p.TERMINATE)
     login_command = p.CONNECT
     submit_kind = p.Submit
-    submit_command = p.SUBMIT
     shape = Shape("recipients", "content", width=1, most=255, sequence=slice(8, 12))
 
     def __init__(self, role: Role, options: LinkOptions = LinkOptions(), now: float = 0.0) -> None:  # noqa: B008 - frozen value

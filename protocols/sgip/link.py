@@ -66,7 +66,6 @@ class Link(link.Link):
     end = (p.Unbind(), p.UnbindResp(), p.UNBIND)
     login_command = p.BIND
     submit_kind = p.Submit
-    submit_command = p.SUBMIT
     shape = Shape("recipients", "content", width=4, most=p.MAX_CONTENT, sequence=slice(8, 20))
 
     def __init__(
@@ -129,7 +128,7 @@ class Link(link.Link):
         self._used = now
         command = self.requests[type(pdu)]
         self._out.append(self._encode(pdu, sequence))
-        self._in_flight[sequence] = (command, now + self.options.response_timeout, tag)
+        self._in_flight[sequence] = (command, now + self.options.response_timeout, tag, False)
         return sequence
 
     # --- what the protocol adds ---

@@ -47,7 +47,6 @@ class Link(link.Link):
     end = (p.Exit(), p.ExitResp(), p.EXIT)
     login_command = p.LOGIN
     submit_kind = p.Submit
-    submit_command = p.SUBMIT
     shape = Shape("recipients", "content", width=1, most=255, sequence=slice(8, 12))
 
     def __init__(self, role: Role, options: LinkOptions = LinkOptions(), now: float = 0.0) -> None:

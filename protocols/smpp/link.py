@@ -69,7 +69,6 @@ class Link(link.Link):
     end = (p.Unbind(), p.UnbindResp(), p.UNBIND)
     login_command = p.Mode.TRANSCEIVER
     submit_kind = p.SubmitSm
-    submit_command = p.SUBMIT_SM
     shape = Shape(
         "destination", "short_message", width=1, most=p.MAX_SHORT_MESSAGE, sequence=slice(12, 16)
     )

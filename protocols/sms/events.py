@@ -80,7 +80,7 @@ class Request:
 
 
 class Accepted(NamedTuple):
-    """The usual answer to a SUBMIT: it was taken, as `remote_id` (in the protocol's own writing,
+    """The usual answer to what `Link.submit` sent: it was taken, as `remote_id` (in the protocol's own writing,
     lower case). `tag` is what the owner passed with it.
     """
 
@@ -90,8 +90,8 @@ class Accepted(NamedTuple):
 
 
 class Response(NamedTuple):
-    """Any other answer to the request that was given `sequence`, a SUBMIT taken in an unusual way
-    among them; `tag` is what the owner passed with it.
+    """Any other answer to the request that was given `sequence`; `tag` is what the owner passed with
+    it. To what `Link.submit` sent: a refusal, or that it was taken, in an unusual form.
     """
 
     sequence: int

@@ -58,7 +58,6 @@ class Link(ABC):
     end: ClassVar[tuple[object, object, int]]
     login_command: ClassVar[int]
     submit_kind: ClassVar[type]  #: the PDU that carries a message to a phone
-    submit_command: ClassVar[int]
     shape: ClassVar[Shape]  #: of that PDU
 
     def __init__(self, role: Role, options: LinkOptions, now: float = 0.0) -> None:
@@ -71,7 +70,8 @@ class Link(ABC):
         self._out: list[bytes] = []
         self._partial = b""
         self._partial_since = 0.0
-        self._in_flight: dict[int, tuple[int, float, object]] = {}  # command, deadline, tag
+        #: Command, deadline, tag, whether queued by `submit`.
+        self._in_flight: dict[int, tuple[int, float, object, bool]] = {}
         self._inbound: dict[int, tuple[int, bytes]] = {}  # command, body; not yet answered
         self._deadline = now + options.login_timeout  # of the state, where it has one
         self._login_sequence: int | None = None  # of the login in progress
@@ -198,7 +198,7 @@ class Link(ABC):
         command = self.requests[type(pdu)]
         self._out.append(self._encode(pdu, sequence))
         if command not in self.one_way:
-            self._in_flight[sequence] = (command, now + self.terms.response_timeout, tag)
+            self._in_flight[sequence] = (command, now + self.terms.response_timeout, tag, False)
         return sequence
 
     def form(self, model: object, digits: int) -> Form:
@@ -209,6 +209,7 @@ class Link(ABC):
 
     def submit(self, messages: Sequence[tuple[Filled, str, object]], now: float) -> None:
         """Queue SUBMITs, each a filled form, its recipient and its tag; as `request`, all at once.
+        What is taken comes back as `Accepted`, all else as with `request`.
 
         Raises NotOpen, WindowFull, or ValueError for a recipient of another length than its form's;
         nothing is queued then.
@@ -219,7 +220,7 @@ class Link(ABC):
         in_flight, terms = self._in_flight, self.terms
         if len(in_flight) + len(messages) > terms.window:
             raise WindowFull(f"{len(in_flight)} requests unanswered, {len(messages)} more asked")
-        command, deadline = self.submit_command, now + terms.response_timeout
+        command, deadline = self.requests[self.submit_kind], now + terms.response_timeout
         at = self.shape.sequence
         width, following = at.stop - at.start, self._next_sequence
         out: list[bytes] = []
@@ -228,7 +229,7 @@ class Link(ABC):
             if len(recipient) != digits:
                 raise ValueError(f"a form for {digits} digits got a number of {len(recipient)}")
             sequence = following()
-            waiting[sequence] = (command, deadline, tag)
+            waiting[sequence] = (command, deadline, tag, True)
             out += (head, sequence.to_bytes(width, "big"), middle, recipient.encode(), tail)
         in_flight |= waiting
         self._out += out
@@ -272,7 +273,7 @@ class Link(ABC):
         events: list[Event] = []
         if self.state is not State.CLOSED:
             self._close(Why.CONNECTION, "", events)
-        for sequence, (_, _, tag) in self._in_flight.items():
+        for sequence, (_, _, tag, _) in self._in_flight.items():
             events.append(Unanswered(sequence, tag, Lost.CONNECTION))
         self._in_flight.clear()
         self._inbound.clear()
@@ -296,7 +297,7 @@ class Link(ABC):
                 self._close(Why.LOGIN_TIMEOUT, "", events)
             return events
         while self._in_flight:  # deadlines rise in insertion order: T is one number
-            sequence, (_, deadline, tag) = next(iter(self._in_flight.items()))
+            sequence, (_, deadline, tag, _) = next(iter(self._in_flight.items()))
             if deadline > now:
                 break
             del self._in_flight[sequence]
@@ -387,7 +388,7 @@ class Link(ABC):
         events.append(MustClose(why, detail))
 
     def _usual(self, buffer: bytes, at: int, left: int) -> tuple[int, Accepted] | None:
-        """If the PDU at `at` is the usual answer to one of our SUBMITs, as nearly all that a client
+        """If the PDU at `at` is the usual answer to what `submit` sent, as nearly all that a client
         hears are: its length, and what it says. None: it takes the long way.
         """
         found = self._accepts(buffer, at, left)
@@ -395,7 +396,7 @@ class Link(ABC):
             return None
         length, sequence, remote_id = found
         waiting = self._in_flight.get(sequence)
-        if waiting is None or waiting[0] != self.submit_command:
+        if waiting is None or not waiting[3]:
             return None
         del self._in_flight[sequence]
         self._tests = 0
@@ -522,7 +523,7 @@ class Link(ABC):
     ) -> None:
         waiting = self._in_flight.get(sequence)
         if waiting is not None:
-            requested, _, tag = waiting
+            requested, _, tag, _ = waiting
             if requested | RESPONSE == command or self._answers(requested, command):
                 del self._in_flight[sequence]
             else:

@@ -10,12 +10,11 @@ from typing import Any
 
 from protocols.sgip import link as sgip_link
 from protocols.sgip import pdu as sgip
-from protocols.sgip.sequence import to_hex
 from protocols.smgp import link as smgp_link
 from protocols.smgp import pdu as smgp
 from protocols.smpp import link as smpp_link
 from protocols.smpp import pdu as smpp
-from protocols.sms.events import Accepted, LoggedIn, LoginRequested, Response
+from protocols.sms.events import LoggedIn, LoginRequested
 from protocols.sms.link import Link
 from protocols.sms.terms import Role
 
@@ -42,14 +41,6 @@ class Kind:
     test: Any
     end: Any
     end_resp: Any
-    remote_id: Callable[[int], str] | None = None
-    """By which `submit_resp` to a sequence accepts a message; None = it is no such answer."""
-
-    def answered(self, sequence: int, tag: object) -> Accepted | Response:
-        """What the client hears of `submit_resp`."""
-        if self.remote_id is None:
-            return Response(sequence, self.submit_resp, tag)
-        return Accepted(sequence, self.remote_id(sequence), tag)
 
     def __str__(self) -> str:
         return self.codec.name
@@ -77,7 +68,6 @@ SMPP_KIND = Kind(
     smpp.EnquireLink(),
     smpp.Unbind(),
     smpp.UnbindResp(),
-    lambda _: "77",
 )
 SMGP_KIND = Kind(
     SMGP,
@@ -91,7 +81,6 @@ SMGP_KIND = Kind(
     smgp.ActiveTest(),
     smgp.Exit(),
     smgp.ExitResp(),
-    lambda _: "01010111210930000007",
 )
 
 
@@ -99,12 +88,12 @@ def _sgip(role: Role, **options: Any) -> sgip_link.Link:
     return sgip_link.Link(role, NODE, lambda: STAMP, sgip_link.LinkOptions(**options))
 
 
-def _sgip_kind(login_type: sgip.LoginType, ask: Any, answer: Any, remote_id: Any = None) -> Kind:
+def _sgip_kind(login_type: sgip.LoginType, ask: Any, answer: Any) -> Kind:
     return Kind(
         SGIP, _sgip,
         lambda link: link.login(sgip.Bind("333", "0555", login_type), 0),
         lambda link, sequence: link.accept(sequence),
-        ask, answer, None, None, None, sgip.Unbind(), sgip.UnbindResp(), remote_id,
+        ask, answer, None, None, None, sgip.Unbind(), sgip.UnbindResp(),
     )  # fmt: skip
 
 
@@ -113,7 +102,6 @@ SGIP_SUBMIT = _sgip_kind(
     sgip.LoginType.SP_TO_SMG,
     sgip.Submit("1065512345", ("8613000130000",), b"hi", "00001"),
     sgip.SubmitResp(),
-    to_hex,
 )
 SGIP_REPORT = _sgip_kind(
     sgip.LoginType.SMG_TO_SP, sgip.Report(7, "8613000130000", 0), sgip.ReportResp()

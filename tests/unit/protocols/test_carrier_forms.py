@@ -199,8 +199,11 @@ def test_an_answer_to_another_request_is_no_acceptance(kind: Kind) -> None:
     client.submit([(client.form(kind.model, 11).fill(b""), "13800138000", "a")], 1.0)
     [sequence] = client._in_flight
     data = kind.open(Role.SERVER)._encode(kind.taken, sequence)
-    client._in_flight[sequence] = (0x7F, 9.0, "a")
+    client._in_flight[sequence] = (0x7F, 9.0, "a", False)
     assert not any(type(event) is Accepted for event in client.receive_data(data, 2.0))
+    sequence = client.request(kind.filled("13800138000", b""), 1.0, "b")
+    data = kind.open(Role.SERVER)._encode(kind.taken, sequence)
+    assert client.receive_data(data, 2.0) == [Response(sequence, kind.taken, "b")], "its whole PDU"
 
 
 @each

@@ -55,7 +55,7 @@ def test_requests_and_answers_in_any_order(kind: Kind) -> None:
         assert server.respond(sequence, kind.submit_resp)
         assert not server.respond(sequence, kind.submit_resp)
     assert client.receive_data(server.data_to_send(), 2) == [
-        kind.answered(sequences[n], f"m{n}") for n in (2, 1, 0)
+        Response(sequences[n], kind.submit_resp, f"m{n}") for n in (2, 1, 0)
     ]
     assert client.in_flight == 0 and server.unanswered_inbound == 0
 

@@ -90,7 +90,7 @@ class Client(asyncio.Protocol):
                 part.udhi,
                 **fields,
             )
-            sequences.append(self.link.submit(pdu, self.now, tag))
+            sequences.append(self.link.request(pdu, self.now, tag))
         self.flush()
         return sequences
 
@@ -238,7 +238,7 @@ async def test_missing_part_is_journaled_as_missing() -> None:
     async with running(join_timeout=0.05) as sim:
         client = await connect(sim)
         part = text.split("中" * 100, reference=1)[1]
-        client.link.submit(p.Submit((NUMBER,), part.content, "1065", "901234", 8, 1), client.now)
+        client.link.request(p.Submit((NUMBER,), part.content, "1065", "901234", 8, 1), client.now)
         client.flush()
         await eventually(lambda: sim.journal.total == 1)
         [entry] = sim.journal.entries()
@@ -269,8 +269,8 @@ async def test_refused_by_number_prefix_and_by_fault_of_the_sender() -> None:
         client.submit("not a number")
         client.submit("1" * 22)
         wide = p.Submit((NUMBER,), bytes(141), "1065", "901234")
-        client.link.submit(wide, client.now)
-        client.link.submit(p.Submit(("139",), b"", "1065", "999999"), client.now)
+        client.link.request(wide, client.now)
+        client.link.request(p.Submit(("139",), b"", "1065", "999999"), client.now)
         client.flush()
         client.submit("13900139000")
         await client.until(lambda: len(client.answers) == 8)

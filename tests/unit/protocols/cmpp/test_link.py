@@ -13,7 +13,6 @@ import pytest
 from protocols.cmpp import pdu as p
 from protocols.cmpp.encode import encode
 from protocols.cmpp.events import (
-    Accepted,
     LateResponse,
     LoggedIn,
     LoginRefused,
@@ -74,9 +73,9 @@ def test_submit_and_its_answer(version: int) -> None:
         assert server.respond(request.sequence, p.SubmitResp(100 + n, 0))
         assert not server.respond(request.sequence, p.SubmitResp(100 + n, 0))
     assert client.receive_data(server.data_to_send(), 2) == [
-        Accepted(4, "0000000000000066", "m2"),
-        Accepted(3, "0000000000000065", "m1"),
-        Accepted(2, "0000000000000064", "m0"),
+        Response(4, p.SubmitResp(102, 0), "m2"),
+        Response(3, p.SubmitResp(101, 0), "m1"),
+        Response(2, p.SubmitResp(100, 0), "m0"),
     ]
     assert client.in_flight == 0 and server.unanswered_inbound == 0
 

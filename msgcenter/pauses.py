@@ -36,7 +36,6 @@ FALLBACK_SPREAD_S = 60.0
 RELEASE_RATE = 100.0
 """Messages a second that are let out at the end of a pause, unless that takes longer than the policy's spread."""
 POLL_S = 1.0
-EPOCH_S = 5.0
 STRAGGLERS_MS = 15 * 60_000
 """So long after its end what was still on its way into a pause is looked for and let out."""
 
@@ -87,6 +86,7 @@ class Pauses:
         # State before Store: whatever fails, it is silent.
         await self._state.suppress([_suppression(row, now)])
         await self._store.put_pause(row)
+        await self.restore(gate)  # a `resume` may have come between the two
         detail = {"until": row.until, "why": why}
         await self._store.audit(by, "pause", gate, detail, now)
         return row
@@ -97,6 +97,7 @@ class Pauses:
         # Store before State: whatever fails, it is silent.
         ended = await self._store.end_pause(gate, now, began_by=now)
         await self._state.unsuppress([gate])
+        await self.restore(gate)  # somebody may have paused it anew meanwhile
         return await self._let_out(gate, by, "resume", ended, spread_s, most_s)
 
     async def running(self) -> Sequence[tuple[PauseRow, int]]:
@@ -106,10 +107,11 @@ class Pauses:
         rows = await self._store.list_pauses()
         return [(row, held.get(rule_of(row.gate), 0)) for row in rows if not 0 < row.until <= now]
 
-    async def restore(self) -> None:
-        """Put the pauses in force into State again: it may have been lost."""
+    async def restore(self, gate: str = "") -> None:
+        """Put the pauses in force (that of `gate` alone, if given) into State again: it may have been lost."""
         now = self._clock.now_ms()
         rows = [row for row in await self._store.list_pauses() if not 0 < row.until <= now]
+        rows = [row for row in rows if gate in ("", row.gate)]
         if not rows:
             return
         await self._state.suppress([_suppression(row, now) for row in rows])
@@ -165,7 +167,6 @@ class PauseWatch:
         self._metrics = metrics
         self._log = log
         self._epoch = ""
-        self._asked_at = float("-inf")
 
     async def run(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
@@ -181,11 +182,10 @@ class PauseWatch:
 
     async def once(self) -> None:
         """One look. Raises StateError, StoreError."""
-        if self._clock.monotonic() - self._asked_at >= EPOCH_S:
-            epoch = await self._state.epoch()
-            if epoch != self._epoch:
-                await self._pauses.restore()
-            self._epoch, self._asked_at = epoch, self._clock.monotonic()
+        epoch = await self._state.epoch()
+        if epoch != self._epoch:
+            await self._pauses.restore()
+        self._epoch = epoch
         released = await self._pauses.end_due(self._spread_s())
         if released:
             self._log.info("paused_messages_let_out", messages=released)

@@ -119,7 +119,7 @@ class Item:
     @property
     def spoken(self) -> Envelope:
         """The envelope with what is said."""
-        return self.envelope if self.said is None else replace(self.envelope, payload=self.said)
+        return self.envelope if self.said is None else self.envelope.saying(self.said)
 
     @property
     def undecided(self) -> bool:

@@ -32,6 +32,7 @@ from msgcenter.stages.route import FactsFor, Named, Route, Routes
 from msgcenter.stages.tell import Tell
 from msgcenter.stages.unite import Announce, Unite
 from msgcenter.stages.wait_until import WaitUntil
+from msgcenter.stages.waited import Waited
 from msgcenter.state import State
 
 
@@ -56,6 +57,7 @@ def submit(
         Lost(state),
         Hear(state),
         Plans(state, clock, metrics),
+        Waited(state, clock),
         Expire(clock),
         WaitUntil(clock),
         Tell(),

@@ -1,8 +1,8 @@
 """Reviews: a content rule says `hold`, and somebody with another key than the sender's looks at the text before it goes on.
 
-The message is held until the review is decided or its time is over (the category's `max_hold`, never past the message's expiry);
-deciding it wakes the message, and its next pass asks here again. An approval is for this content of this step alone, and for
-good: whatever else holds the message, it is not asked for twice.
+The message is held until the review is decided or its time is over (the category's `max_hold` from when any rule first held it,
+never past its expiry); deciding it wakes the message, and its next pass asks here again. An approval is for this content of this
+step alone, and for good: whatever else holds the message, it is not asked for twice.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ class ReviewStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """A message whose content a rule holds. `decision`: what the content check said; `hold_s`: how long it may wait."""
+    """A message whose content a rule holds. `decision`: what the content check said; `hold_s`: how long it may be held in all,
+    0 = not at all."""
 
     envelope: Envelope
     decision: Decision
@@ -53,7 +54,7 @@ class Verdict:
 
 
 def hold_for(conduct: Conduct) -> float:
-    """How long messages of a category may wait for a review; 0 = P0 and P1, which nothing holds."""
+    """How long messages of a category may be held for a review; 0 = P0 and P1, which nothing holds."""
     return 0.0 if conduct.rank <= 1 else conduct.max_hold or REVIEW_S
 
 
@@ -73,19 +74,23 @@ class Reviews:
         """One each, in order; those not asked before are put into the queue. Raises StoreError."""
         now = self._clock.now_ms()
         rows = [_row(doubt, now) for doubt in doubts]
-        kept = await self._store.ask_reviews([row for row in rows if row.until > row.at])
+        asked = [row for row, doubt in zip(rows, doubts, strict=True) if doubt.hold_s]
+        kept = await self._store.ask_reviews(asked)
         return [_verdict(kept.get(row.id), row, now) for row in rows]
 
 
 def unasked(doubts: Sequence[Doubt], now: int) -> list[Verdict]:
     """What `judge` would say of doubts that nobody has decided, for a dry run."""
     rows = [_row(doubt, now) for doubt in doubts]
-    return [_verdict(row if row.until > row.at else None, row, now) for row in rows]
+    return [
+        _verdict(row if doubt.hold_s else None, row, now)
+        for row, doubt in zip(rows, doubts, strict=True)
+    ]
 
 
 def _row(doubt: Doubt, now: int) -> ReviewRow:
     envelope = doubt.envelope
-    until = now + round(doubt.hold_s * 1000)
+    until = (envelope.held_since or now) + round(doubt.hold_s * 1000)
     if envelope.expires_at and doubt.hold_s:
         until = min(until, envelope.expires_at)
     return ReviewRow(

@@ -23,7 +23,7 @@ from msgcenter.metrics import Metrics
 from msgcenter.pauses import ASK_AGAIN_S, PAUSED
 from msgcenter.pipeline import Item
 from msgcenter.plans import NOBODY, REPLIED, Told, leaf_envelope, news, timer_row
-from msgcenter.policy.retry import GiveUp, RetryRule, counts, next_try
+from msgcenter.policy.retry import GIVEN_UP, GiveUp, RetryRule, counts, next_try
 from msgcenter.state import Conclude, Concluded, Evidence, Mark, Snapshot, State, StateError
 from msgcenter.state.units import Unspent
 from msgcenter.store import DueRow
@@ -178,15 +178,33 @@ class Settle:
         of its last run, it is run again (`Unknown` would leave unread what it announced)."""
         if isinstance(outcome, Unknown) and isinstance(envelope.payload, Pull):
             outcome = Retry("message", outcome.detail, code="unknown")
+        if isinstance(outcome, Retry) and self._repeats(envelope) and not self._serves(envelope):
+            return Unknown(outcome.detail)
         if isinstance(outcome, Retry):
             verdict = next_try(
                 self._rules(envelope.category), envelope, outcome, self._clock.now_ms(), self._rng
             )
             if isinstance(verdict, GiveUp):
+                if self._may_have_left(envelope):
+                    return Unknown(verdict.detail)
                 # Given up on this channel, not on the message: the routing slip may go on.
                 scope = "channel" if outcome.scope == "message" else outcome.scope
                 return Rejected(scope, verdict.detail, verdict.code)
         return outcome
+
+    def _repeats(self, envelope: Envelope) -> bool:
+        """Whether it is the repeat of a try whose answer was lost: for the far end that knows its token it is the same message,
+        for every other one a second. Not so a group command, whose group lives on one channel."""
+        return self._token_of(envelope) >= 0 and not is_command(envelope.payload)
+
+    def _may_have_left(self, envelope: Envelope) -> bool:
+        """Whether no other channel may follow this one: where nothing is sent twice, an answer that is lost for good with the
+        last repeat ends the message."""
+        return self._repeats(envelope) and self._rules(envelope.category).on_unknown == "never"
+
+    def _serves(self, envelope: Envelope) -> bool:
+        """Whether the channel that this pass went to takes another one."""
+        return self.pipeline != "channel" or self._in_service(envelope.channel)
 
     def _conclude_of(self, envelope: Envelope, outcome: Outcome) -> Conclude:
         key = envelope.key(self.pipeline)
@@ -270,11 +288,9 @@ class Settle:
         spec = self._spec_of(envelope.channel)
         rule = self._rules(envelope.category)
         token_of = envelope.attempt if envelope.token_of < 0 else envelope.token_of
-        if spec is not None and (
-            spec.idempotent
-            or (spec.resolves and envelope.token_of < 0)
-            or is_command(envelope.payload)
-        ):
+        asks = spec is not None and (spec.idempotent or (spec.resolves and envelope.token_of < 0))
+        command = spec is not None and is_command(envelope.payload)
+        if command or (asks and self._serves(envelope)):
             if envelope.tries + 1 < rule.max_tries:
                 return envelope.again(counts=True, token_of=token_of), float(
                     DELAYS[min(envelope.tries, len(DELAYS) - 1)]
@@ -486,6 +502,8 @@ class Settle:
                         token_of=-1,
                         channel="",
                         reservation="",
+                        possibly_duplicate=envelope.possibly_duplicate
+                        or (envelope.token_of >= 0 and outcome.code in GIVEN_UP),
                     )
                     out.envelopes.append((SUBMIT, step, 0.0))
                 elif scope != "recipient" and (not envelope.leaf or outcome.code == POISON):
@@ -495,9 +513,9 @@ class Settle:
                 assert_never(outcome)
 
     def _again(self, envelope: Envelope, wait: float, out: Next) -> None:
-        if self.pipeline == "channel" and not self._in_service(envelope.channel):
+        if not self._serves(envelope):
             # The channel was taken out of service meanwhile: submit finds another one, at once.
-            out.envelopes.append((SUBMIT, replace(envelope, channel=""), 0.0))
+            out.envelopes.append((SUBMIT, _inward(envelope), 0.0))
         elif envelope.order_key:
             out.ordered.append((envelope, wait))
         elif wait > DELAYS[-1]:
@@ -510,7 +528,7 @@ class Settle:
             out.envelopes.append((topic, envelope, wait))
 
     def _due_row(self, envelope: Envelope, at: int, rule: str) -> DueRow:
-        inward = replace(envelope, channel="") if not envelope.inbound else envelope
+        inward = _inward(envelope)
         return DueRow(
             id=inward.key("due").derived(),
             at_ms=at,
@@ -618,6 +636,13 @@ def _labels(envelope: Envelope, outcome: Outcome) -> tuple[str, str, str]:
 def order_of_pass(step: int, attempt: int, pipeline: str) -> int:
     """`Conclude.order` of a pass: it grows over the passes of a message."""
     return step * 1_000_000 + attempt * 10 + _RANK[pipeline]
+
+
+def _inward(envelope: Envelope) -> Envelope:
+    """As it goes back: what is sent finds its channel anew; what came in, takes a message back, or repeats a try whose answer
+    was lost belongs to one."""
+    bound = envelope.inbound or isinstance(envelope.payload, Recall) or envelope.token_of >= 0
+    return envelope if bound else replace(envelope, channel="")
 
 
 def _first_pass(envelope: Envelope) -> bool:

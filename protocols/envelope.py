@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from protocols.address import Address
 from protocols.outcome import Amended, Outcome
-from protocols.payload import Payload
+from protocols.payload import Payload, Template
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _PAIRS = [high + low for high in _ALPHABET for low in _ALPHABET]
@@ -96,6 +96,8 @@ class Envelope:
     """When the rules first held it; the longest hold of its category counts from there."""
     keyid: str = ""
     """The API key (its id) that it was sent with, for rules that ask for a second pair of eyes."""
+    template: str = ""
+    """The template whose words its payload is, once they stand there; what stops a template stops them, too."""
 
     @property
     def typed_by_us(self) -> bool:
@@ -111,17 +113,21 @@ class Envelope:
         """Who is meant, as the caller wrote it."""
         return self.given or self.to
 
+    def saying(self, payload: Payload) -> Envelope:
+        """With these words instead of its own, which may have been a template's."""
+        of = self.payload.name if isinstance(self.payload, Template) else self.template
+        return replace(self, payload=payload, template=of)
+
     def amended(self, by: Amended | None) -> Envelope:
         """As the rules pass it on."""
         if by is None:
             return self
         moved = by.to is not None and by.to != self.to
         return replace(
-            self,
+            self if by.payload is None else self.saying(by.payload),
             to=by.to or self.to,
             given=self.recipient if moved else self.given,
             person=by.person or self.person,
-            payload=by.payload or self.payload,
             channels=by.channels or self.channels,
             account=by.account if by.channels else self.account,
             reservation=by.reservation,

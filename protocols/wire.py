@@ -433,15 +433,18 @@ def _envelope_to(e: Envelope) -> list[Any]:
         e.possibly_duplicate,
         e.trace,
     ]
-    ruled = e.reservation or e.once_key or e.given is not None or e.held_since or e.keyid
+    named = e.keyid or e.template
+    ruled = e.reservation or e.once_key or e.given is not None or e.held_since or named
     if e.chat or e.leaf or ruled:
         out += (e.chat, e.mentions)
     if e.leaf or ruled:
         out.append(e.leaf)
     if ruled:
         out += (e.reservation, e.once_key, _address_to(e.given), e.held_since)
-    if e.keyid:
+    if named:
         out.append(e.keyid)
+    if e.template:
+        out.append(e.template)
     return out
 
 
@@ -482,6 +485,7 @@ _envelope = _fields(
         _str,
         _address_or_none,
         _int,
+        _str,
         _str,
     ],
     7,

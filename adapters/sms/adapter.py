@@ -220,7 +220,7 @@ class Sms(Adapter):
             await self._written(placed, until)
             for connection, messages in placed.items():
                 for message in messages:
-                    outcome = outcomes[message.index] = message.outcome
+                    outcome = outcomes[message.index] = connection.owner.named(message.outcome)
                     if type(outcome) is not Sent and (
                         message.given_back
                         or await self._moved(connection, message, batch, carriers, moved)

@@ -24,6 +24,7 @@ from adapters.sms.pacing import Pace
 from adapters.sms.routing import Breaker
 from adapters.sms.settings import Endpoint
 from msgcenter.clock import Clock
+from protocols.outcome import Outcome
 from protocols.sms import events as e
 from protocols.sms.form import Filled
 from protocols.sms.link import Link
@@ -53,6 +54,14 @@ class Owner(Protocol):
 
     def admit(self, connection: Connection, sequence: int, login: object) -> bool:
         """The far end logs in with us; answer it. May give the connection another owner."""
+        ...
+
+    def own(self, remote_id: str) -> str:
+        """An id that its gateway gave, as the channel knows it."""
+        ...
+
+    def named(self, outcome: Outcome | None) -> Outcome | None:
+        """An outcome with such ids."""
         ...
 
     def troubled(self) -> None:

@@ -17,6 +17,7 @@ from functools import lru_cache
 from typing import Protocol, cast
 
 from adapters.sms.connection import CHINA, Connection
+from adapters.sms.connection import Owner as ItsOwner
 from adapters.sms.dialects import Said, Told
 from adapters.sms.numbers import from_carrier
 from msgcenter.adapter import Port, Received, Report, Unavailable
@@ -79,7 +80,7 @@ class Inbox:
             self._port.log.warning("sms_unreadable", error=error)
             heard = None
         if isinstance(heard, Said):  # now, not when it is its turn: a repeat may come meanwhile
-            name, key = self._name(heard)
+            name, key = self._name(connection.owner, heard)
         self._waiting.append((connection, sequence, pdu, heard, name, key))
         self._more.set()
 
@@ -190,7 +191,8 @@ class Inbox:
         if state is None:
             self._owner.count("intermediate_report")
             return None
-        receipt = DeliveryReport(told.remote_id, state, told.code, _when(told.at))
+        remote_id = connection.owner.own(told.remote_id)
+        receipt = DeliveryReport(remote_id, state, told.code, _when(told.at))
         return Report(receipt, from_carrier(told.recipient))
 
     def _message(
@@ -211,14 +213,14 @@ class Inbox:
         ):
             self._whole(joined, items, acks)
 
-    def _name(self, said: Said) -> tuple[str, bytes]:
+    def _name(self, owner: ItsOwner, said: Said) -> tuple[str, bytes]:
         """The id of what a phone wrote, and its content's key where the protocol gives no id.
 
         A gateway that was not told that we have it sends it again. Where nothing but its content
         could tell that, the same content has the same name until the gateway is told.
         """
         if said.remote_id:
-            return said.remote_id, b""
+            return owner.own(said.remote_id), b""
         content = repr((said.source, said.number, said.concat, said.code, said.data))
         key = hashlib.blake2b(content.encode(), digest_size=16).digest()
         repeats, now = self._repeats, self._port.clock.monotonic()

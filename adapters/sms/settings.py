@@ -21,6 +21,8 @@ Protocol = Literal["cmpp2", "cmpp3", "smpp", "sgip", "smgp"]
 Digits = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,13}$")]
 _LONGEST = {"cmpp2": 6, "cmpp3": 6, "smpp": 15, "sgip": 16, "smgp": 8}
 _LONGEST_SECRET = {"smpp": 8, "sgip": 16}
+MAIN = "main"
+"""The one supplier of a channel that names none."""
 _LIVE = {"rate", "weight", "backup", "carriers"}
 _SUPPLIER_ONLY = {"weight", "backup", "carriers"}
 
@@ -174,7 +176,8 @@ class SmsSettings(Endpoint):
     """Settings of kind `sms`."""
 
     suppliers: dict[str, Endpoint] = Field(default_factory=dict)
-    """Several far ends of one channel by name, each with a share (`weight`)."""
+    """Several far ends of one channel by name, each with a share (`weight`). The ids that its gateway gives are told apart by the
+    name, so keep it while receipts are under way; the one that a channel had before it had several is `main`."""
     queue_s: float = Field(default=10.0, gt=0)
     """How long a message may wait to be written (for the window, another connection, a reconnect)
     before it is given back. Keep the sum with `response_timeout_s` below the channel's
@@ -246,12 +249,27 @@ class SmsSettings(Endpoint):
             limit = _LONGEST_SECRET.get(terms.protocol, 64)
             if len(terms.secret.reveal()) > limit:
                 raise fault(f"{at}secret is too long", f"{terms.protocol} has {limit} characters")
+        self._callers_differ()
         return self
+
+    def _callers_differ(self) -> None:
+        """Whose gateway it is that calls us is known by its login alone."""
+        seen: dict[tuple[str, str], str] = {}
+        for name, terms in self.endpoints.items():
+            if self.listen is None or terms.protocol != "sgip":
+                continue
+            secret = (terms.sgip.listen_secret or terms.secret).reveal()
+            first = seen.setdefault((terms.sgip.listen_account or terms.account, secret), name)
+            if first != name:
+                raise fault(
+                    f"suppliers {first} and {name}: their gateways log in with us alike",
+                    "give each an `sgip.listen_account` of its own",
+                )
 
     @property
     def endpoints(self) -> Mapping[str, Endpoint]:
         """The suppliers by name; a channel with one has it as `main`."""
-        return self.suppliers or {"main": self}
+        return self.suppliers or {MAIN: self}
 
     @property
     def rules(self) -> Rules:

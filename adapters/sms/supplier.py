@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Protocol
 
 from adapters.sms.codes import FamilyCodes
@@ -10,8 +11,9 @@ from adapters.sms.connection import Connection, stamp_of
 from adapters.sms.dialects import Dialect, Use, dialect_of
 from adapters.sms.pacing import Pace
 from adapters.sms.routing import Breaker, Health, Option
-from adapters.sms.settings import Endpoint
-from msgcenter.adapter import Port
+from adapters.sms.settings import MAIN, Endpoint
+from msgcenter.adapter import Port, Sent, Unknown
+from protocols.outcome import Outcome
 from protocols.sms.content import Fitted
 
 
@@ -34,6 +36,7 @@ class Supplier:
         self, name: str, terms: Endpoint, province: FamilyCodes, *, port: Port, channel: Channel
     ) -> None:
         self.name = name
+        self._own = "" if name == MAIN else f"{name}:"
         self.terms = terms
         self.codes = _merged(terms, province)
         self._port = port
@@ -69,6 +72,16 @@ class Supplier:
     @property
     def links_up(self) -> int:
         return sum(connection.usable for connection in self.connections)
+
+    def own(self, remote_id: str) -> str:
+        """An id of this gateway's as the channel knows it: other suppliers' gateways count by themselves, and may give the same."""
+        return self._own + remote_id
+
+    def named(self, outcome: Outcome | None) -> Outcome | None:
+        """The same outcome, its remote ids as the channel knows them."""
+        if self._own and isinstance(outcome, Sent | Unknown) and outcome.remote_ids:
+            return replace(outcome, remote_ids=tuple(map(self.own, outcome.remote_ids)))
+        return outcome
 
     def health(self, *, answering: bool = False) -> Health:
         """`answering`: a connection that has left requests unanswered is as good as none."""

@@ -132,8 +132,10 @@ async def replay_rows(call: Call, rows: Sequence[DeadRow], expires_in: float | N
         if expires_at and expires_at <= now:
             skipped[row.id] = "it has expired; give expires_in"
             continue
-        again = item.again(counts=False)
-        envelopes[row.id] = replace(again, tries=0, expires_at=expires_at, not_before=0)
+        # The budgets of its tries and of its holds count from now.
+        envelopes[row.id] = replace(
+            item.again(counts=False), tries=0, expires_at=expires_at, not_before=now, held_since=0
+        )
     if envelopes:
         frames = []
         for envelope in envelopes.values():

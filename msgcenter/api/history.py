@@ -24,10 +24,13 @@ from msgcenter.api.waits import MOST_S
 from msgcenter.api.web import Call, Param, Route, shown, when
 from msgcenter.plans import PlanCell
 from msgcenter.settle import OWN_COPY, SECOND_SOURCE
-from msgcenter.state import Snapshot, StateError
+from msgcenter.state import Accepted, Snapshot, StateError
 from msgcenter.status import PLAN, Meta, derive, reason
-from msgcenter.store import MessageFilter, MessageRow, RecordRow, StoreError, Traced
+from msgcenter.store import DueFilter, MessageFilter, MessageRow, RecordRow, StoreError, Traced
 from msgcenter.store.rows import RECALLED
+from protocols import wire
+from protocols.envelope import Envelope
+from protocols.errors import Malformed
 
 MESSAGE_PROBLEMS = ("not_found", "state_unavailable", "store_unavailable")
 _TEXT = {"type": "string"}
@@ -84,13 +87,35 @@ async def many(call: Call) -> web.Response:
 
 
 async def owned(call: Call, message_id: str) -> tuple[Snapshot, Meta]:
-    """A message that State knows and the key may see. Raises Problem not_found (also for somebody
-    else's), StateError."""
-    snapshot = (await call.api.deps.state.get_many([message_id]))[0]
+    """A message that State knows, or that still waits, and the key may see. Raises Problem not_found
+    (also for somebody else's), StateError, StoreError."""
+    state = call.api.deps.state
+    [snapshot] = await state.get_many([message_id])
     meta = _meta(snapshot)
+    if meta is None and (waiting := await _waiting(call, message_id)) is not None:
+        # It waits for longer than State remembers.
+        await state.accepted([Accepted(message_id, Meta.packed(waiting))])
+        [snapshot] = await state.get_many([message_id])
+        meta = _meta(snapshot)
     if meta is None or not (meta.caller == call.caller or call.sees_all):
         raise Problem("not_found", what="message", id=message_id)
     return snapshot, meta
+
+
+async def _waiting(call: Call, message_id: str) -> Envelope | None:
+    """The message itself, while it is held or its plan runs."""
+    [(version, value)] = await call.api.deps.state.plans([message_id])
+    if version:
+        return PlanCell.unpack(value).whole
+    page = await call.api.deps.store.list_due(DueFilter(message=message_id))
+    for row in page.items:
+        try:
+            held = wire.open_sealed(row.body)
+        except Malformed:  # the schedule role puts it aside, and says so
+            continue
+        if isinstance(held, Envelope) and held.id == message_id:
+            return held
+    return None
 
 
 async def _find(call: Call, message_id: str) -> tuple[Snapshot, Meta | None, Traced | None]:

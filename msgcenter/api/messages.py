@@ -32,12 +32,12 @@ from msgcenter.bus.topology import SUBMIT, place
 from msgcenter.customers import Person
 from msgcenter.customers.lookup import CUSTOMER
 from msgcenter.plans import news
+from msgcenter.stages.waited import CANCELLED, cancelled_name
 from msgcenter.state import Snapshot, Suppression
 from msgcenter.status import PLAN, Meta, derive, plan_over
 from msgcenter.store import MediaRow, MessageRow, ShortLinkRow, Traced
 from protocols.envelope import Envelope
 
-CANCELLED = "cancelled"
 CANCEL_KEPT_S = 3 * 86400.0
 """How much longer than the message's validity a cancellation is remembered."""
 CHUNK = 100
@@ -385,6 +385,7 @@ async def _cancel(call: Call, message_id: str) -> bytes:
             status = derive((await deps.state.get_many([message_id]))[0])
             raise Problem("too_late", id=message_id, status=status)
         # a held message need not wait for its time to learn of it
+        await deps.state.remember(cancelled_name(message_id), b"1", gate.ttl_s)
         await deps.store.retime_due([message_id], deps.clock.now_ms())
         status = CANCELLED
     return _stands(message_id, status, meta)

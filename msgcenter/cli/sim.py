@@ -109,7 +109,8 @@ def read_options(
         return options.model_validate(given)
     except ValidationError as error:
         faults = [
-            f"--{'.'.join(str(part) for part in fault['loc']).replace('_', '-')}: {fault['msg']}"
+            f"--{'.'.join(str(part) for part in fault['loc']).replace('_', '-')}: "
+            + fault["msg"].removeprefix("Value error, ")
             for fault in error.errors(include_url=False)
         ]
         return parser.error("; ".join(faults))

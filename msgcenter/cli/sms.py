@@ -31,7 +31,9 @@ app.command()(numbers)
 
 @app.command()
 def parts(
-    text: Annotated[str, typer.Argument(help="The text as a caller would give it.")],
+    text: Annotated[
+        str, typer.Argument(help="The text as a caller would give it; - reads it from stdin.")
+    ],
     protocol: Annotated[
         str, typer.Option(help=f"One of {', '.join(CODINGS)}; none: all of them.")
     ] = "",
@@ -46,6 +48,11 @@ def parts(
         raise typer.BadParameter(f"one of {', '.join(CODINGS)}", param_hint="--protocol")
     if signature and not (signature.startswith("【") and signature.endswith("】")):
         raise typer.BadParameter("write it like 【中国移动】", param_hint="--signature")
+    if text == "-":
+        try:
+            text = typer.get_binary_stream("stdin").read().decode().removesuffix("\n")
+        except UnicodeDecodeError as error:
+            raise typer.BadParameter("stdin is not UTF-8", param_hint="TEXT") from error
     rules = Rules(signature, "end" if end else "front", opt_out, max_parts)
     found: dict[str, Fitted | Unfit] = {}
     for name in [protocol] if protocol else CODINGS:

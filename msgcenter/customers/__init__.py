@@ -8,7 +8,7 @@ whenever it is read: links are evidence and can be undone. Times are epoch milli
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal, TypeAlias, get_args
 
 ANY = "*"
@@ -133,14 +133,11 @@ class Link:
     undone_by: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class CustomerRow:
-    """One row of the directory. `root`: the id that stands for its person; `own`: the person key of an implicit customer,
-    empty when a caller gave the id. `consents`: the last word on each (channel, category). `organisation`: 省/地市/区县/网格/厅店."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """What is known of a customer, and of the person that linked customers are. `consents`: the last word on each (channel,
+    category). `organisation`: 省/地市/区县/网格/厅店."""
 
-    id: str
-    root: str = ""
-    own: str = ""
     zone: str = ""
     city: str = ""
     level: str = ""
@@ -154,6 +151,19 @@ class CustomerRow:
     created_at: int = 0
     updated_at: int = 0
     erased_at: int = 0
+
+
+PROFILE = tuple(field.name for field in fields(Profile))
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerRow(Profile):
+    """One row of the directory. `root`: the id that stands for its person; `own`: the person key of an implicit customer,
+    empty when a caller gave the id."""
+
+    id: str
+    root: str = ""
+    own: str = ""
 
     @property
     def key(self) -> str:
@@ -166,7 +176,7 @@ class CustomerRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Person:
+class Person(Profile):
     """Everything known of one human being: the union of its linked customers, the strictest of what they ask for.
 
     `id`: the canonical customer, empty when nothing is known but an address. `key`: what goes into `Envelope.person`.
@@ -177,19 +187,6 @@ class Person:
     key: str
     members: tuple[str, ...] = ()
     aliases: frozenset[str] = frozenset()
-    zone: str = ""
-    city: str = ""
-    level: str = ""
-    organisation: str = ""
-    agent: str = ""
-    holdings: tuple[Holding, ...] = ()
-    tags: tuple[Tag, ...] = ()
-    preferences: Preferences = Preferences()
-    consents: tuple[Consent, ...] = ()
-    blocks: tuple[Block, ...] = ()
-    created_at: int = 0
-    updated_at: int = 0
-    erased_at: int = 0
 
     @property
     def tag_names(self) -> frozenset[str]:

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from msgcenter.customers import (
     HASHED,
+    PROFILE,
     Consent,
     CustomerRow,
     Holding,
@@ -199,25 +200,8 @@ def hashed_address(address: str, salt: str) -> str:
 
 
 def _alone(row: CustomerRow) -> Person:
-    return Person(
-        id=row.id,
-        key=row.key,
-        members=(row.id,),
-        aliases=frozenset(_aliases(row)),
-        zone=row.zone,
-        city=row.city,
-        level=row.level,
-        organisation=row.organisation,
-        agent=row.agent,
-        holdings=row.holdings,
-        tags=row.tags,
-        preferences=row.preferences,
-        consents=row.consents,
-        blocks=row.blocks,
-        created_at=row.created_at,
-        updated_at=row.updated_at,
-        erased_at=row.erased_at,
-    )
+    known = {name: getattr(row, name) for name in PROFILE}
+    return Person(row.id, row.key, (row.id,), frozenset(_aliases(row)), **known)
 
 
 def _aliases(row: CustomerRow) -> list[str]:

@@ -6,7 +6,7 @@ are told by `customers.person.gates`, those of a person who refuses something by
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -128,7 +128,8 @@ class CustomerWrites:
     async def block_of(self, address: str, at: int, block: Block, by: By) -> Person:
         """`block` for whoever has an address at a time, somebody who is no contact too. Makes its implicit customer. Raises Refused."""
         before = (await self.lookup.many([address], at))[address]
-        await self._shut([replace(before, blocks=(*before.blocks, block))])
+        early = replace(before, blocks=(*before.blocks, block))
+        await self._shut([early])
 
         def work(sheet: Sheet) -> Person:
             row = sheet.of_address(address, at)
@@ -140,7 +141,7 @@ class CustomerWrites:
                 work, addresses=[address], by=by.who, source=by.source
             )
         except Refused:
-            await self._open([before])
+            await self._retell([early], [address])
             raise
         await self.lookup.catch_up()
         await self._shut([person])
@@ -150,23 +151,21 @@ class CustomerWrites:
         """Put a customer on the block list. When this returns, or fails after it reached State, nothing more is sent to a person
         at level `block`. Raises Unknown, Refused."""
         before = await self._known(customer)
-        await self._shut([replace(before, blocks=(*before.blocks, block))])
+        early = replace(before, blocks=(*before.blocks, block))
+        await self._shut([early])
         try:
             return await self._change(customer, lambda sheet: sheet.block(customer, block), by)
         except Refused:
-            await self._open([before])
+            await self._retell([early], [customer])
             raise
 
     async def unblock(self, customer: str, block: str, by: By) -> Person:
         """Lift a block; repeated until it succeeds, the person may be written to again. Raises Unknown."""
         try:
             await self._change(customer, lambda sheet: sheet.unblock(customer, block), by)
-        except Unknown:
+        finally:  # a block that is not there may have been lifted by a call that got no further
             person = await self._known(customer)
-            await self._open([person])
-            raise
-        person = await self._known(customer)
-        await self._open([person])
+            await self._retell([], [customer])
         return person
 
     async def link(self, link: Link, by: By) -> Person:
@@ -178,7 +177,7 @@ class CustomerWrites:
         try:
             person = await self._change(link.a, lambda sheet: sheet.link(link), by, link.b)
         except Refused:
-            await self._open([a, b])
+            await self._retell([both], [a.id, b.id])
             raise
         await self._counts.join(person)
         return person
@@ -192,9 +191,7 @@ class CustomerWrites:
 
         before = await self._known(customer)
         people = await self._run(work, by, customer, other)
-        await self._lift([before], people)
-        await self._shut(people)
-        await self._open(people)
+        await self._retell([before], [customer, other])
         await self._counts.part(people, before.key)
         return people
 
@@ -252,7 +249,7 @@ class CustomerWrites:
         if early and any(isinstance(one, Refused) for one in results):
             # An address that was not given to a blocked person after all speaks for its holder again.
             named = {alias for person in early for alias in person.aliases if ":" in alias}
-            await self._open((await self.lookup.many(named, now)).values())
+            await self._retell(early, named | {person.id for person in early})
         return [people[one] if isinstance(one, str) else one for one in results]
 
     async def _known(self, customer: str) -> Person:
@@ -308,6 +305,18 @@ class CustomerWrites:
         stand = {one.gate for person in after for one in stops(person, now, terms)}
         if gone := sorted(stood - stand):
             await self._state.unsuppress(gone)
+
+    async def _retell(self, early: Sequence[Person], keys: Collection[str]) -> None:
+        """State learns how those behind these addresses and ids stand after all; `early`: what it was told of them ahead."""
+        people = await self._standing(keys)
+        await self._lift(early, people)
+        await self._open(people)
+        # Behind the opening: what somebody else wrote down meanwhile stands.
+        await self._shut(await self._standing(keys))
+
+    async def _standing(self, keys: Collection[str]) -> list[Person]:
+        await self.lookup.catch_up()
+        return list((await self.lookup.many(keys, self._clock.now_ms())).values())
 
     async def _open(self, people: Iterable[Person]) -> None:
         now = self._clock.now_ms()

@@ -30,12 +30,14 @@ class RetryRule:
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:
-    """No further try. `code`: stable reason code."""
+    """No further try. `code`: stable reason code, one of `GIVEN_UP`."""
 
     code: str
     detail: str
 
 
+GIVEN_UP = frozenset({"retries_exhausted", "expired_in_retry"})
+"""Codes of a message that nobody refused: there was no time or no try left."""
 WAITS_FOR_GROUP = "group_creating"
 """Code of a Retry that waits for a group to be there."""
 

@@ -25,6 +25,7 @@ from msgcenter.pauses import ASK_AGAIN_S, PAUSED, WHY, channel_gates, hold_until
 from msgcenter.pipeline import Item
 from msgcenter.settle import RESTORED
 from msgcenter.stages.account import hold
+from msgcenter.stages.expire import Expire
 from msgcenter.stages.lost import STATE_LOST
 from msgcenter.stages.policy import Hours
 from msgcenter.state import Admit, Admitted, State, StateError
@@ -62,13 +63,14 @@ def gates(envelope: Envelope, number: str = "", *, refusable: bool = False) -> t
         out.append(f"account:{envelope.account}")
     if envelope.campaign:
         out.append(f"campaign:{envelope.campaign}")
-    if isinstance(envelope.payload, Template):
-        out.append(f"template:{envelope.payload.name}")
+    payload = envelope.payload
+    if template := payload.name if isinstance(payload, Template) else envelope.template:
+        out.append(f"template:{template}")
     if refusable:
         kind = envelope.channels[envelope.step] if envelope.step < len(envelope.channels) else ""
         out += gates_for(envelope.person, envelope.category, kind, number)
     out += gates_of(envelope)
-    if not isinstance(envelope.payload, Pull | Recall):
+    if not isinstance(payload, Pull | Recall):
         out += channel_gates(envelope)
     return tuple(out)
 
@@ -105,6 +107,7 @@ class Deliver:
         self._conclude = conclude
         self._gate = gate
         self._hours = hours
+        self._expire = Expire(clock)
         self._holds = holds
         self._sender = sender
         self._refusable = refusable
@@ -142,6 +145,7 @@ class Deliver:
                 return  # the channel went down while waiting: given back
             if self._hours is not None:
                 self._hours.again(items)  # the wait may have led into quiet time
+            await self._expire([item for item in items if item.undecided])  # or past its expiry
             # An account may have failed while this slice waited its turn.
             undecided = (item for item in items if item.outcome is None)
             items = [item for item in undecided if not hold(item, self._holds.remaining)]

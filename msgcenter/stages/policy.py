@@ -56,7 +56,7 @@ class Policy:
             return
         doubts = [
             Doubt(
-                item.envelope,
+                item.spoken,
                 doubt.decisions[-1],
                 hold_for(book.config.rules.conduct(item.envelope.category)),
             )

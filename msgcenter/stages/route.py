@@ -68,8 +68,8 @@ class Route:
                     item.decide(Rejected("recipient", detail, "group_unknown"))
                     continue
                 target = self._named(row.channel)
-            elif isinstance(envelope.payload, Recall):
-                # Only where it left can it be taken back.
+            elif isinstance(envelope.payload, Recall) or repeats(envelope):
+                # Only where it left can it be taken back; only there is a repeat no second message.
                 target = self._named(envelope.channel)
             else:
                 target = self._routes(kind, envelope, facts)
@@ -78,7 +78,9 @@ class Route:
                 item.decide(
                     Retry(
                         "channel",
-                        f"no enabled channel of kind {kind}; see routes.yaml and channels.yaml",
+                        f"no enabled channel of kind {kind}; see routes.yaml and channels.yaml"
+                        if not repeats(envelope)
+                        else f"channel {envelope.channel}, which may have sent it, is out of service",
                         code="no_route",
                     ),
                     Decision(self.name, kind, "retry", "no enabled channel of this kind"),
@@ -109,6 +111,11 @@ class Route:
                         (("kind", kind), *target.facts),
                     ),
                 )
+
+
+def repeats(envelope: Envelope) -> bool:
+    """Whether it asks a far end again for what that may have done already."""
+    return envelope.token_of >= 0 and bool(envelope.channel)
 
 
 def reaches(spec: Spec, address: Address) -> bool:

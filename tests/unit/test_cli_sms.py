@@ -52,3 +52,15 @@ def test_the_table_and_wrong_words() -> None:
     assert "sgip" in done.stdout
     assert runner.invoke(app, ["parts", "您好", "--protocol", "cmpp9"]).exit_code == 2
     assert runner.invoke(app, ["parts", "您好", "--signature", "移动"]).exit_code == 2
+
+
+def test_a_text_from_stdin() -> None:
+    done = CliRunner().invoke(
+        app, ["parts", "-", "--protocol", "cmpp3", "--json"], input="您好\n再见\n"
+    )
+    assert done.exit_code == 0, done.output
+    [row] = json.loads(done.stdout)
+    assert (row["text"], row["characters"]) == ("您好\n再见", 5)
+    done = CliRunner().invoke(app, ["parts", "-"], input=b"\xff\xfe")
+    assert done.exit_code == 2
+    assert "stdin is not UTF-8" in done.output

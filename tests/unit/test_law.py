@@ -115,8 +115,10 @@ class World:
         rig = self.rig
         submit, channel = rig.settle("submit"), rig.settle("channel")
 
+        east = Target("east", rig.adapter.spec, "only")
+
         def route(kind: str, envelope: Envelope, facts: Facts) -> Target:
-            return Target("east", rig.adapter.spec, "only")
+            return east
 
         resolve = Resolve(rig.adapter, self.state, lambda _: "", 1.0, LOG)
         lists = {
@@ -125,7 +127,7 @@ class World:
                     self.state,
                     self.clock,
                     route,
-                    lambda _: None,
+                    {"east": east}.get,
                     lookup(self.clock),
                     no_facts,
                     no_templates(self.clock),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -253,3 +254,45 @@ def test_a_held_message_is_looked_at_by_its_expiry() -> None:
     assert hold_until(soon, 0, T0) == T0 + 60_000
     assert hold_until(soon, T0 + 10**8, T0) == T0 + 60_000
     assert hold_until(message(expires_at=T0 - 5), 0, T0) == T0 + 1000
+
+
+@pytest.mark.parametrize("where", ["end_pause", "put_pause"])
+async def test_a_pause_that_begins_while_another_is_lifted_holds(
+    desk: Desk, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two operators at once: whatever the interleaving, what the Store calls paused does not leave."""
+    await desk.pauses.pause(GATE, "ops")
+    work, begun = getattr(desk.store, where), False
+
+    async def interleaved(*args: Any, **more: Any) -> Any:
+        nonlocal begun
+        other, begun = not begun, True
+        if where == "put_pause" and other:
+            await desk.pauses.resume(GATE, "second", None, 1.0)
+        done = await work(*args, **more)
+        if where == "end_pause" and other:
+            await desk.pauses.pause(GATE, "second")
+        return done
+
+    monkeypatch.setattr(desk.store, where, interleaved)
+    if where == "end_pause":
+        await desk.pauses.resume(GATE, "first", None, 1.0)
+    else:
+        await desk.pauses.pause(GATE, "first")
+    assert [row.gate for row, _ in await desk.pauses.running()] == [GATE]
+    assert await desk.verdict() == "held"
+
+
+async def test_a_pause_that_is_lifted_as_soon_as_it_is_written_down_holds_nothing(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put = desk.store.put_pause
+
+    async def lifted(row: Any) -> None:
+        await put(row)
+        await desk.pauses.resume(GATE, "second", None, 1.0)
+
+    monkeypatch.setattr(desk.store, "put_pause", lifted)
+    await desk.pauses.pause(GATE, "first")
+    assert await desk.pauses.running() == []
+    assert await desk.verdict() == "go"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -27,7 +27,7 @@ from protocols.outcome import (
     Suppressed,
     Unknown,
 )
-from protocols.payload import DeliveryReport, Pull
+from protocols.payload import DeliveryReport, Pull, Recall
 from tests.unit.rig import SPEC, T0, Failing, Rig, item, message
 
 ONE_STEP, TWO_STEPS = message(), message(channels=("fake", "other"))
@@ -558,3 +558,58 @@ async def test_what_is_given_up_is_counted_where_it_was_and_why() -> None:
     await settle.conclude([given_up])
     await settle.publish([given_up])
     assert counted(rig, "dead_total", topic="out.east", reason="login_lost") == 1
+
+
+@pytest.mark.parametrize("on_unknown", ["never", "once"])
+async def test_no_other_channel_is_tried_while_the_first_may_have_sent_it(on_unknown: Any) -> None:
+    """The first try was lost, then the far end was too busy to be asked the same again until the budget was used up."""
+    rig = Rig(rule=RetryRule(max_tries=2, on_unknown=on_unknown))
+    rig.adapter.spec = replace(SPEC, idempotent=True)
+    settle = rig.settle()
+    lost, _ = await settled(settle, TWO_STEPS, Unknown("no answer"))
+    (again,) = rig.bus.topic("out.east")
+    assert again.token_of == lost.envelope.attempt
+    last, _ = await settled(settle, again, Retry("message", "busy"))
+    slip = rig.bus.topic("submit")
+    assert isinstance(last.outcome, Unknown if on_unknown == "never" else Rejected)
+    assert [one.possibly_duplicate for one in slip] == ([] if on_unknown == "never" else [True])
+    assert last.record is not None
+    assert last.record.status == ("unknown" if on_unknown == "never" else "queued")
+
+
+@pytest.mark.parametrize("on_unknown", ["never", "once"])
+@pytest.mark.parametrize("repeated", [False, True])
+async def test_a_lost_answer_of_a_channel_that_is_taken_away_is_no_send_by_another(
+    on_unknown: Any, repeated: bool
+) -> None:
+    rig = Rig(rule=RetryRule(on_unknown=on_unknown))
+    rig.adapter.spec = replace(SPEC, idempotent=True)
+    envelope, outcome = message(), cast(Outcome, Unknown("no answer"))
+    if repeated:
+        envelope = message(attempt=1, token_of=0, tries=1)
+        outcome = Retry("channel", "taken out of service", code="channel_removed")
+    await settled(rig.settle(in_service=lambda _: False), envelope, outcome)
+    onward = rig.bus.topic("submit")
+    if on_unknown == "never":
+        assert (onward, rig.due.rows) == ([], {})
+        assert rig.bus.records()[0].status == "unknown"
+    else:
+        [again] = onward
+        assert (again.possibly_duplicate, again.token_of, again.channel) == (True, -1, "")
+
+
+async def test_a_repeat_that_waits_long_goes_back_to_the_far_end_that_knows_it() -> None:
+    rig = Rig()
+    rig.adapter.spec = replace(SPEC, idempotent=True)
+    await settled(rig.settle(), message(token_of=0), Retry("message", "busy", 3600.0))
+    (row,) = rig.due.rows.values()
+    held = wire.open_sealed(row.body)
+    assert (held.channel, held.token_of) == ("east", 0)
+
+
+async def test_a_recall_that_waits_long_still_knows_where_it_belongs() -> None:
+    rig = Rig()
+    recall = message(payload=Recall("msg_0", ("f1",)))
+    await settled(rig.settle(), recall, Retry("channel", "busy", 3600.0))
+    (row,) = rig.due.rows.values()
+    assert wire.open_sealed(row.body).channel == "east"

@@ -7,7 +7,19 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+
+#: Octets that a login has for the account and its secret; where no secret is named it is hashed.
+ACCOUNT = {"cmpp2": 6, "cmpp3": 6, "smpp": 15, "sgip": 16, "smgp": 8}
+SECRET = {"smpp": 8, "sgip": 16}
 
 
 class Options(BaseModel):
@@ -20,9 +32,7 @@ class Options(BaseModel):
     )
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(0, ge=0, le=65535, description="0 picks a free one")
-    account: str = Field(
-        "901234", max_length=16, description="SP_Id (system_id, name, ClientID) that may log in"
-    )
+    account: str = Field("901234", description="SP_Id (system_id, name, ClientID) that may log in")
     secret: str = Field("sandbox", description="shared secret of the account")
     window: int = Field(16, ge=1, description="unanswered requests allowed per direction")
     gateway: int = Field(
@@ -31,18 +41,35 @@ class Options(BaseModel):
     sp_host: str = Field("127.0.0.1", description="SGIP: where the SP listens for deliveries")
     sp_port: int = Field(0, ge=0, le=65535, description="SGIP: its port; 0 delivers nothing")
     seed: int = Field(1, description="seed of every random choice")
-    idle: float = Field(60.0, ge=0, description="silence before an active test; 0 sends none")
-    deliver_timeout: float = Field(5.0, gt=0, description="wait for DELIVER_RESP, then resend")
+    idle: float = Field(
+        60.0, ge=0, description="seconds of silence before an active test; 0 sends none"
+    )
+    deliver_timeout: float = Field(
+        5.0, gt=0, description="seconds to wait for DELIVER_RESP, then resend"
+    )
     deliver_tries: int = Field(3, ge=1, description="times one DELIVER is sent before giving up")
-    deliver_pause: float = Field(0.2, ge=0, description="wait before resending a refused DELIVER")
-    join_timeout: float = Field(60.0, gt=0, description="wait for missing parts of a long message")
+    deliver_pause: float = Field(
+        0.2, ge=0, description="seconds before resending a refused DELIVER"
+    )
+    join_timeout: float = Field(
+        60.0, gt=0, description="seconds to wait for missing parts of a long message"
+    )
     keep_submits: int = Field(1_000_000, ge=0, description="accepted submits remembered")
     max_octets: int = Field(140, ge=1, le=255, description="longest content taken; else result 6")
-    report_delay: float = Field(0.05, ge=0, description="submit to status report")
-    response_delay: float = Field(0.0, ge=0, description="submit to SUBMIT_RESP")
+    report_delay: float = Field(0.05, ge=0, description="seconds from submit to status report")
+    response_delay: float = Field(0.0, ge=0, description="seconds from submit to SUBMIT_RESP")
     throttle_rate: float = Field(0.0, ge=0, description="messages/s above which result 8; 0 off")
     max_connections: int = Field(0, ge=0, description="connections per account; 0 unlimited")
     unplug_every: int = Field(0, ge=0, description="cut the connection every so many submits")
+
+    @field_validator("account", "secret")
+    @classmethod
+    def _fits_a_login(cls, value: str, info: ValidationInfo) -> str:
+        protocol = info.data.get("protocol", "")
+        most = (ACCOUNT if info.field_name == "account" else SECRET).get(protocol, 64)
+        if not 0 < len(value.encode()) <= most:
+            raise ValueError(f"no client could log in: {protocol} takes 1 to {most} octets")
+        return value
 
     def terms(self) -> dict[str, Any]:
         """What every protocol's link options take of these."""

@@ -141,6 +141,20 @@ def test_the_file_lies_beside_the_configuration_and_is_watched(tmp_path: Path) -
         SmsSettings.model_validate(BASE | {"codes": "no.yaml"}, context={"secrets": reader})
 
 
+TWO_SGIP: dict[str, Any] = {
+    "protocol": "sgip",
+    "listen": {"port": 8801},
+    "sgip": {"node": 3_075_500_001, "corp_id": "00001"},
+    "suppliers": {"a": {"weight": 1}, "b": {"weight": 1}},
+}
+
+
+def test_gateways_that_call_us_are_known_by_their_login() -> None:
+    named = {"a": {"sgip": {"listen_account": "east"}}, "b": {}, "c": {"secret": Secret("other")}}
+    SmsSettings.model_validate(BASE | TWO_SGIP | {"suppliers": named})
+    SmsSettings.model_validate(BASE | TWO_SGIP | {"listen": None})  # nobody calls
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -154,6 +168,7 @@ def test_the_file_lies_beside_the_configuration_and_is_watched(tmp_path: Path) -
         ({"suppliers": {"b": {"src": ""}}}, "supplier b: src missing"),
         ({"suppliers": {"b": {"wieght": 2}}}, "suppliers.b.wieght"),
         ({"suppliers": {"b": 1}}, "suppliers.b"),
+        (TWO_SGIP, "suppliers a and b: their gateways log in with us alike"),
     ],
 )
 def test_what_is_wrong_is_named(changes: dict[str, Any], words: str) -> None:

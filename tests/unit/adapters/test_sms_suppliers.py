@@ -5,6 +5,7 @@ that change while links stay.
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -17,6 +18,7 @@ from adapters.sms.routing import Health
 from msgcenter.adapter import Retry, Sent, TextFile, Unknown
 from msgcenter.rig import kept
 from msgcenter.simulator import Journal
+from protocols.payload import Text
 from tests.port import FakePort
 from tests.unit.adapters.test_sms import sms
 from tests.unit.adapters.test_sms_family import terms
@@ -122,6 +124,34 @@ async def test_what_a_lost_supplier_left_unwritten_goes_by_the_other() -> None:
         outcomes = await it.adapter.deliver([sms(number) for number in range(10)])
         assert [type(outcome) for outcome in outcomes] == [Sent] * 10
         assert it.taken() == {"a": 0, "b": 10}
+
+
+@pytest.mark.parametrize("protocol", ["cmpp3", "smpp", "smgp"])
+async def test_what_two_gateways_number_alike_is_told_apart(protocol: str) -> None:
+    """Gateways count by themselves: one id may be two messages, and two words of two phones."""
+    async with several({"main": {"protocol": protocol}, "b": {"protocol": protocol}}) as it:
+        for far in it.far.values():
+            far.submits_taken.new_id = itertools.count(0x1234_0000_0001).__next__  # type: ignore[method-assign]
+        outcomes = await it.adapter.deliver([sms(number) for number in range(20)])
+        phones = {
+            outcome.remote_ids[0]: f"tel:+86138{number:08d}"
+            for number, outcome in enumerate(outcomes)
+            if isinstance(outcome, Sent)
+        }
+        assert len(phones) == 20
+        bare = {one.removeprefix("b:") for one in phones}
+        assert len(bare) < 20, "they did give the same"
+        await it.port.until(lambda: len(it.port.reports) == 20)
+        told = {one.report.remote_id: str(one.recipient) for one in it.port.reports}
+        assert told == phones, "each receipt is of its own message"
+        for name, far in it.far.items():
+            far.submits_taken.new_id = itertools.count(0x5678_0000_0001).__next__  # type: ignore[method-assign]
+            assert (await far.inject_mo("13912345678", "1069", f"TD {name}"))["delivered"]
+        assert [one.payload for one in it.port.received] == [Text("TD main"), Text("TD b")]
+        first, second = (one.remote_id for one in it.port.received)
+        assert first != second
+        if protocol == "cmpp3":
+            assert second == f"b:{first}", "the one that was there alone keeps its ids"
 
 
 CARRIERS: dict[str, dict[str, Any]] = {

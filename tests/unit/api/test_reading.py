@@ -4,6 +4,7 @@ the description."""
 from __future__ import annotations
 
 import asyncio
+import random
 from dataclasses import replace
 from typing import Any
 
@@ -13,12 +14,16 @@ from openapi_spec_validator import validate
 from msgcenter.api.app import ROUTES
 from msgcenter.archive.events_sink import rfc3339
 from msgcenter.bus import BusError
+from msgcenter.pipeline import Item
+from msgcenter.policy.retry import GiveUp, RetryRule, next_try
+from msgcenter.stages.waited import Waited
 from msgcenter.state import Admit, Conclude, Mark, StateError
+from msgcenter.status import Meta
 from msgcenter.store import DeadRow, DueRow, Event
 from protocols import wire
 from protocols.address import Address
 from protocols.envelope import Decision, Envelope, Key, Record
-from protocols.outcome import Sent
+from protocols.outcome import Retry, Sent, Suppressed
 from protocols.payload import Text
 from tests.unit.api.parts import SPECS, Parts, message
 
@@ -207,6 +212,38 @@ async def test_cancel_stops_what_has_not_left(parts: Parts) -> None:
     assert page.items[0].at_ms <= parts.clock.now_ms()
 
 
+async def test_a_message_that_waits_is_cancelled_at_once_and_for_good(parts: Parts) -> None:
+    """Its next pass ends it; a loss of State until its time came would else let it go."""
+    message_id = await send(parts, send_at=rfc3339(parts.clock.now_ms() + 5 * 86_400_000))
+    [envelope] = parts.bus.envelopes
+    assert (await parts.post(f"/v1/messages/{message_id}:cancel"))[0] == 200
+    woken = Item(envelope.again(counts=False))
+    await Waited(parts.state, parts.clock)([woken])
+    assert isinstance(woken.outcome, Suppressed)
+    assert woken.outcome.rule == "cancelled"
+    other = Item(replace(envelope, id="msg_other"))
+    await Waited(parts.state, parts.clock)([other])
+    assert other.outcome is None
+
+
+async def test_a_message_that_waits_longer_than_state_remembers_is_still_its_callers(
+    parts: Parts,
+) -> None:
+    message_id = await send(parts, send_at=rfc3339(parts.clock.now_ms() + 5 * 86_400_000))
+    [envelope] = parts.bus.envelopes
+    row = DueRow("d1", envelope.not_before, wire.seal(envelope), message_id, "crm")
+    await parts.store.hold([row])
+    parts.state.cells._hashes.clear()
+    assert (await parts.post(f"/v1/messages/{message_id}:cancel", caller="iop"))[0] == 404
+    status, body, _ = await parts.post(f"/v1/messages/{message_id}:cancel")
+    assert (status, body["status"]) == (200, "cancelled")
+    parts.state.cells._hashes.clear()
+    woken = Item(replace(envelope, attempt=1, created_at=envelope.created_at - 4 * 86_400_000))
+    await Waited(parts.state, parts.clock)([woken])
+    [snapshot] = await parts.state.get_many([message_id])
+    assert (woken.outcome, Meta.unpack(snapshot.meta).caller) == (None, "crm")
+
+
 async def test_cancel_after_it_left_is_too_late(parts: Parts) -> None:
     message_id = await send(parts)
     await parts.state.admit([Admit(key_of(message_id), (), "w", 60.0)])
@@ -325,7 +362,7 @@ async def test_dead_letters_are_listed_and_replayed_once(parts: Parts) -> None:
     assert parts.bus.frames[0].topic == "submit"
     status, problem, _ = await parts.post("/v1/dead-letters/dead1:replay")
     assert (status, problem["code"]) == (409, "already_replayed")
-    for letter, word in (("dead3", "expire"), ("dead4", "cannot be read")):
+    for letter, word in (("dead3", "expire"), ("dead4", "read")):
         status, problem, _ = await parts.post(f"/v1/dead-letters/{letter}:replay", {})
         assert (status, problem["code"]) == (422, "not_replayable")
         assert word in problem["detail"]
@@ -432,6 +469,24 @@ async def test_health(parts: Parts) -> None:
         assert (await response.json())["checks"][0]["name"] == "accepting"
     async with parts.client.get("/livez") as response:
         assert response.status == 200
+
+
+async def test_a_replayed_message_has_its_whole_budget_again(parts: Parts) -> None:
+    """Of retries, and of the time that it may be held: what it waited before it died is over."""
+    now, day = parts.clock.now_ms(), 86_400_000
+    old = replace(
+        wire.open_sealed(dead(parts, 1, life_ms=10 * day).body),
+        created_at=now - 9 * day,
+        held_since=now - 9 * day,
+        tries=5,
+    )
+    row = replace(dead(parts, 1), body=wire.seal(old))
+    await parts.store.add_dead([row])
+    assert (await parts.post("/v1/dead-letters/dead1:replay"))[0] == 202
+    [again] = parts.bus.envelopes
+    assert (again.attempt, again.held_since) == (old.attempt + 1, 0)
+    rule, away = RetryRule(max_age_s=86_400), Retry("channel", "the link is down")
+    assert not isinstance(next_try(rule, again, away, now, random.Random(1)), GiveUp)
 
 
 async def test_a_dead_bus_is_not_ready(parts: Parts) -> None:

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from pathlib import Path
 from types import MappingProxyType
 
-from msgcenter.customers import Consent, Mute, Person, Preferences
+import pytest
+
+from msgcenter.clock import ManualClock
+from msgcenter.customers import Block, Consent, Link, Mute, Person, Preferences
+from msgcenter.customers.lookup import CustomerLookup
+from msgcenter.customers.person import gate
+from msgcenter.customers.sheet import Claim, Put, Refused
 from msgcenter.customers.wishes import KEPT_S, Terms, gates_for, refusable, stops, words_of
+from msgcenter.customers.writes import By, CustomerWrites
 from msgcenter.policy.consent import Needs
 from msgcenter.policy.quiet import Conduct
 from msgcenter.policy.rules import Rules
+from msgcenter.state import Admit
+from msgcenter.state.memory import MemoryState
+from msgcenter.store.store import Store
+from protocols.envelope import Key
 
 T0 = 1_790_000_000_000
 RULES = Rules(
@@ -105,3 +118,88 @@ def test_what_the_customer_wrote_is_a_refusal_what_others_wrote_down_is_evidence
         ("sms", "", "east"),
         ("sms", "1069", ""),
     ]
+
+
+# -- a change that the directory refuses ------------------------------------------------------------
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    store = Store(f"sqlite:///{tmp_path}/s.db", ManualClock(T0))
+    await store.open()
+    await store.migrate()
+    yield store
+    await store.close()
+
+
+A, B = "tel:+8613800138000", "tel:+8613900139000"
+REFUSING = Consent("c9", "*", "*", "withdrawn", T0 - 5)
+BLOCKING = Block("b1", "block", at=T0 - 5)
+BY = By("crm", "k")
+
+
+class Office:
+    """The directory of one process over memory and a file, with a refusing and blocked `a`, and a `b` who is neither."""
+
+    def __init__(self, store: Store) -> None:
+        clock = ManualClock(T0)
+        self.state = MemoryState(clock)
+        self.directory = CustomerWrites(
+            self.state, store, CustomerLookup(store, clock), clock, terms=lambda: TERMS
+        )
+
+    async def begin(self) -> None:
+        for one, address in (("a", A), ("b", B)):
+            await self.directory.put([Put(one, addresses=(Claim(address),))], BY)
+        await self.directory.consent("a", [REFUSING], BY)
+        await self.directory.block("a", BLOCKING, BY)
+
+    async def stopped(self, key: str) -> str:
+        """Why a message of care to this key does not leave, empty = it does."""
+        gates = (gate(key), *gates_for(key, "care", "sms"))
+        asked = Admit(Key(f"m_{key}", 0, 0, "channel"), gates, "w", 1.0)
+        [answer] = await self.state.admit([asked])
+        return answer.rule
+
+
+async def test_a_link_that_is_refused_silences_nobody(store: Store) -> None:
+    office = Office(store)
+    await office.begin()
+    wrong = Link("l1", "a", "b", "same id card", canonical="zz", at=T0)
+    with pytest.raises(Refused):
+        await office.directory.link(wrong, BY)
+    assert [await office.stopped(key) for key in ("b", B)] == ["", ""]
+    assert await office.stopped("a") == "blocked"
+    await office.directory.unblock("a", "b1", BY)
+    assert await office.stopped(A) == "opted_out"
+
+
+async def test_an_address_that_is_refused_to_somebody_silent_speaks_for_its_holder(
+    store: Store,
+) -> None:
+    office = Office(store)
+    await office.begin()
+    [answer] = await office.directory.put([Put("a", addresses=(Claim(B),))], BY)
+    assert isinstance(answer, Refused)
+    assert [await office.stopped(key) for key in ("b", B)] == ["", ""]
+    assert await office.stopped("a") == "blocked"
+
+
+async def test_a_block_written_while_another_is_lifted_stands(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    office = Office(store)
+    await office.begin()
+    known, begun = office.directory._known, False
+
+    async def interleaved(customer: str) -> Person:
+        nonlocal begun
+        person = await known(customer)
+        if not begun:
+            begun = True
+            await office.directory.block("a", Block("b2", "block", at=T0), BY)
+        return person
+
+    monkeypatch.setattr(office.directory, "_known", interleaved)
+    await office.directory.unblock("a", "b1", BY)
+    assert await office.stopped("a") == "blocked"

@@ -115,6 +115,7 @@ envelopes = st.builds(
     given=st.none() | addresses,
     held_since=ints,
     keyid=texts,
+    template=texts,
 )
 decisions = st.builds(
     Decision, texts, texts, texts, texts, ints, st.lists(st.tuples(texts, texts)).map(tuple)
@@ -171,7 +172,7 @@ def test_every_outcome_survives_alone(kind: type) -> None:
 @pytest.mark.parametrize("cls", [Envelope, Record, Decision])
 def test_no_field_is_forgotten_on_the_wire(cls: type) -> None:
     # What only some messages have is left out of all others.
-    said = replace(SMALL, chat="wr1", leaf="first", reservation="t", keyid="k1")
+    said = replace(SMALL, chat="wr1", leaf="first", reservation="t", keyid="k1", template="promo")
     record = Record("r", 1, "channel", said, Sent(), (Decision("a", "b", "c"),))
     kind, values = msgpack.unpackb(wire.seal(record))
     on_wire = {Record: values, Envelope: values[3], Decision: values[5][0]}[cls]
@@ -263,7 +264,7 @@ def test_every_kept_frame_has_its_expectation() -> None:
 
 def test_fields_of_a_newer_release_are_ignored_at_every_level() -> None:
     said = replace(
-        SMALL, chat="wr1", leaf="first", reservation="t", keyid="k1"
+        SMALL, chat="wr1", leaf="first", reservation="t", keyid="k1", template="promo"
     )  # so that every field is there
     record = Record(
         "r", 1, "channel", said, Rejected("message", "d", "c"), (Decision("a", "b", "c"),)

@@ -59,7 +59,9 @@ class Gate:
         )
 
     async def __call__(self, *envelopes: Envelope) -> list[Item]:
-        items = [Item(envelope) for envelope in envelopes]
+        return await self.run([Item(envelope) for envelope in envelopes])
+
+    async def run(self, items: list[Item]) -> list[Item]:
         for stage in self.stages:
             rest = [item for item in items if item.undecided]
             if rest:

@@ -248,3 +248,17 @@ async def test_one_failing_slice_lets_the_others_run_their_course() -> None:
         await rig.deliver(rig.settle())(batch)
     assert sum(isinstance(i.outcome, Sent) for i in batch) == 10
     assert rig.in_flight == set()
+
+
+async def test_what_expires_while_it_waits_for_its_turn_does_not_leave() -> None:
+    rig = Rig()
+    gate = rig.gate(slots=1)
+    batch = [Item(message("code", expires_at=rig.clock.now_ms() + 60_000)), *items(1)]
+    async with gate.turn("urgent", 1):
+        waiting = asyncio.create_task(rig.deliver(rig.settle(), gate=gate)(batch))
+        await asyncio.sleep(0)
+        await rig.clock.advance(61)
+    await waiting
+    assert rig.adapter.taken == ["msg_0"]
+    assert isinstance(batch[0].outcome, Suppressed)
+    assert batch[0].outcome.rule == "expired"

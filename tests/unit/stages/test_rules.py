@@ -3,6 +3,7 @@ it. The rules are those of a configuration as ops write it, the counters those o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,19 +11,21 @@ import pytest
 
 from msgcenter.clock import ManualClock
 from msgcenter.customers import Block, Mute, Person, Preferences
+from msgcenter.pauses import PAUSED
 from msgcenter.pipeline import Item
 from msgcenter.recount import REBUILDING
-from msgcenter.reviews import review_id
+from msgcenter.reviews import Reviews, review_id
 from msgcenter.rulebook import InForce
 from msgcenter.stages.policy import Hours, Policy
 from msgcenter.stages.resolve import AWAY, Recipients
+from msgcenter.state import Suppression
 from msgcenter.state.memory import MemoryState
-from msgcenter.store import StoreError
+from msgcenter.store import ReviewRow, StoreError
 from protocols import wire
 from protocols.address import Address
 from protocols.envelope import Envelope
 from protocols.outcome import Held, Rejected, Retry, Routed, Suppressed, Unknown
-from protocols.payload import DissolveGroup, Link, Text
+from protocols.payload import DissolveGroup, Link, Template, Text
 from tests.unit.rig import Directory, Rig, Scripted, message, metrics, rules
 from tests.unit.stages.gate import (
     EVENING,
@@ -478,3 +481,52 @@ async def test_an_unreserved_pass_is_decided_anew_by_submit() -> None:
     back = wire.open_sealed(row.body)
     assert isinstance(back, Envelope)
     assert (back.attempt, back.channel, back.tries) == (1, "", 0)
+
+
+async def test_a_paused_template_holds_its_masked_words_too() -> None:
+    gate = Gate(CONTENT)
+    item = Item(message(payload=Template("promo"), channel=""), said=Text("请拨 13912345678"))
+    await gate.run([item])
+    assert item.original is not None
+    await gate.state.suppress([Suppression("template:promo", "template:promo", hold=True)])
+    (passed,) = await gate.send([item])
+    assert gate.rig.adapter.taken == []
+    assert isinstance(passed.outcome, Held)
+    assert passed.outcome.rule == PAUSED
+    assert wire.open_sealed(wire.seal(passed.envelope)) == passed.envelope
+
+
+async def test_an_approval_is_for_the_words_that_a_template_had_then() -> None:
+    doubts: list[str] = []
+
+    class Queue:
+        async def ask_reviews(self, rows: Sequence[ReviewRow]) -> dict[str, ReviewRow]:
+            doubts.extend(str(row.content) for row in rows)
+            state = "approved" if len(doubts) == 1 else "waiting"
+            return {row.id: replace(row, state=state) for row in rows}
+
+    clock, book = ManualClock(NOON), rules(CONTENT)
+    stage = Policy(book, clock, metrics(), Reviews(Queue(), clock))
+    before, after = (
+        Item(message(payload=Template("promo"), expires_at=NOON + 5000), said=Text(words))
+        for words in ("稳赚一", "稳赚二")
+    )
+    await stage([before])
+    assert before.outcome is None
+    await stage([after])
+    assert [one for one in doubts if "稳赚" not in one] == []
+    assert isinstance(after.outcome, Held)
+
+
+async def test_a_text_that_was_held_before_waits_for_its_review_only_as_long_as_it_still_may() -> (
+    None
+):
+    day = 86_400_000
+    envelope = marketing(payload=Text("稳赚"), held_since=NOON - 2 * day)  # of three days
+    item = await asked(envelope, person(), policy=CONTENT)
+    assert isinstance(item.outcome, Held)
+    assert item.outcome.until == NOON + day
+    late = replace(envelope, held_since=NOON - 3 * day)
+    assert (await asked(late, person(), policy=CONTENT)).outcome == Suppressed(
+        "review_expired", "nobody decided in time"
+    )

@@ -151,13 +151,15 @@ async def test_wait_until(at: int, held: bool) -> None:
         (message(step=1), ("message", "no_route")),
         (message(channels=()), ("message", "no_route")),
         (message(to=Address("staff", "7")), ("account", "address_scheme")),
+        (message(channel="west", token_of=0), Routed(("west",))),  # there it may have left
+        (message(channel="gone", token_of=0), ("channel", "no_route")),
     ],
 )
 async def test_route(envelope: Any, expect: Any) -> None:
     one = Item(envelope)
     route = Route(
         lambda kind, _, facts: Target("east", SPEC, "rule 1") if kind == "fake" else None,
-        lambda _: None,
+        lambda name: Target("west", SPEC, "rule 1") if name == "west" else None,
         lookup(ManualClock()),
         no_facts,
     )

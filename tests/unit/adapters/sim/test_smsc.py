@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from adapters.sim.smsc import Options, Smsc
 from msgcenter.simulator import Journal
@@ -572,3 +573,20 @@ async def test_nothing_is_lost_or_made_up_while_everything_goes_wrong() -> None:
 
         await eventually(lambda: len(reported()) >= len(accepted))  # the last are on their way
         assert reported() == accepted
+
+
+@pytest.mark.parametrize(
+    ("protocol", "field", "value"),
+    [
+        ("cmpp3", "account", "9012345"),
+        ("smgp", "account", "901234567"),
+        ("smpp", "secret", "ninechars"),
+        ("sgip", "account", ""),
+        ("sgip", "secret", "密" * 6),
+    ],
+)
+def test_a_login_that_no_client_could_make_is_refused(
+    protocol: str, field: str, value: str
+) -> None:
+    with pytest.raises(ValidationError, match=rf"{field}\n.*no client could log in: {protocol}"):
+        Options.model_validate({"protocol": protocol, field: value})

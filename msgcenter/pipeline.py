@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from msgcenter.customers import Person
@@ -67,7 +67,7 @@ class Item:
         """Change the envelope by the rules; settle puts what differs into the outcome."""
         if self.original is None:
             self.original = self.envelope
-        self.envelope = replace(self.envelope, **changes)
+        self.envelope = self.envelope.changed(**changes)
 
     def amended(self) -> Amended | None:
         """What the rules have changed, None = nothing."""

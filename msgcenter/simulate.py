@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from msgcenter.backlog import Backlog
 from msgcenter.config import Config
@@ -261,8 +261,7 @@ class Simulation:
 
     def _hold(self, envelope: Envelope, who: Person | None, whose: _Whose, said: Said) -> None:
         self._view(envelope.id, "held")
-        held = replace(
-            envelope,
+        held = envelope.changed(
             attempt=envelope.attempt + 1,
             held_since=envelope.held_since or self._clock.now_ms(),
         )

@@ -20,6 +20,8 @@ from protocols.payload import Text
 
 #: What people read of a message, by the names of the archived content, in the order in which content rules see it.
 _SAID = ("text", "name", "title", "description", "url", "button", "body")
+PEOPLE_KEPT = 50_000
+"""People remembered as they were written last: who comes again unchanged is read once, and in memory once."""
 REORDER = 20_000
 """Records held to put them in order of time: several writers fill one archive."""
 
@@ -83,8 +85,27 @@ def facts_of(item: Item) -> str:
     return json.dumps(out, ensure_ascii=False, separators=(",", ":"))
 
 
-def read(line: Mapping[str, Any]) -> Asked | Failed | None:
-    """One archived record; None = it says nothing about the rules."""
+class Known:
+    """The people of a traffic. Not for several threads at once."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, tuple[Mapping[str, Any], Person]] = {}
+
+    def person(self, kept: Mapping[str, Any]) -> Person:
+        """Who is meant by what a record's facts keep of it."""
+        id_ = str(kept["id"])
+        seen = self._seen.get(id_)
+        if seen is not None and seen[0] == kept:
+            return seen[1]
+        if len(self._seen) >= PEOPLE_KEPT:
+            self._seen.clear()
+        person = _person(kept)
+        self._seen[id_] = (kept, person)
+        return person
+
+
+def read(line: Mapping[str, Any], known: Known | None = None) -> Asked | Failed | None:
+    """One archived record; None = it says nothing about the rules. `known`: what was read before it."""
     pipeline, kind = line.get("pipeline"), line.get("kind")
     if pipeline == "channel" and kind in ("rejected", "suppressed") and not line.get("receipt"):
         return Failed(int(line["at"]), str(line["message"]), int(line["step"]))
@@ -119,7 +140,7 @@ def read(line: Mapping[str, Any]) -> Asked | Failed | None:
     )
     decisions = line.get("decisions") or []
     rule = str(decisions[-1]["rule"]) if decisions and verdict != "sent" else ""
-    who = _person(facts["who"]) if "who" in facts else None
+    who = (known or Known()).person(facts["who"]) if "who" in facts else None
     return Asked(int(facts["at"]), envelope, who, verdict, rule, int(line.get("until") or 0))
 
 
@@ -167,13 +188,14 @@ def events(
     Memory is bounded: what is out of order by more than REORDER records comes late.
     """
     waiting: list[tuple[int, int, Asked | Failed]] = []
+    known = Known()
     number = 0
     for path in files:
         with _open(path) as file:
             for line in file:
                 read_bytes(len(line))
                 value = unframe(line)
-                event = read(value) if value is not None else None
+                event = read(value, known) if value is not None else None
                 if event is None or event.at < since_ms:
                     continue
                 number += 1

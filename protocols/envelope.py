@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
+from operator import attrgetter
+from typing import Any
 
 from protocols.address import Address
 from protocols.outcome import Amended, Outcome
@@ -105,6 +107,11 @@ class Envelope:
         wrote to. What people write to us is addressed to a caller, assigned or not yet."""
         return self.inbound and self.to.scheme != "caller"
 
+    def changed(self, **changes: Any) -> Envelope:
+        """`dataclasses.replace` in half its time: every message is changed several times on its way."""
+        values = dict(zip(_NAMES, _VALUES(self), strict=True))
+        return Envelope(**(values | changes))
+
     def key(self, pipeline: str) -> Key:
         return Key(self.id, self.step, self.attempt, pipeline)
 
@@ -116,15 +123,15 @@ class Envelope:
     def saying(self, payload: Payload) -> Envelope:
         """With these words instead of its own, which may have been a template's."""
         of = self.payload.name if isinstance(self.payload, Template) else self.template
-        return replace(self, payload=payload, template=of)
+        return self.changed(payload=payload, template=of)
 
     def amended(self, by: Amended | None) -> Envelope:
         """As the rules pass it on."""
         if by is None:
             return self
         moved = by.to is not None and by.to != self.to
-        return replace(
-            self if by.payload is None else self.saying(by.payload),
+        source = self if by.payload is None else self.saying(by.payload)
+        return source.changed(
             to=by.to or self.to,
             given=self.recipient if moved else self.given,
             person=by.person or self.person,
@@ -143,8 +150,7 @@ class Envelope:
         self, *, counts: bool, token_of: int = -1, possibly_duplicate: bool | None = None
     ) -> Envelope:
         """The same message for its next pass; `counts` when the pass uses up a try of the retry budget."""
-        return replace(
-            self,
+        return self.changed(
             attempt=self.attempt + 1,
             tries=self.tries + (1 if counts else 0),
             token_of=token_of,
@@ -152,6 +158,10 @@ class Envelope:
             if possibly_duplicate is None
             else possibly_duplicate,
         )
+
+
+_NAMES = tuple(one.name for one in fields(Envelope))
+_VALUES = attrgetter(*_NAMES)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import resource
+import signal
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -18,6 +20,7 @@ from pamqp.header import ContentHeader
 from msgcenter.bus import BusBlocked, BusError, Queue
 from msgcenter.bus import rabbit as rabbit_bus
 from msgcenter.bus.rabbit import RabbitBus
+from msgcenter.bus.rabbit.link import close_channel
 from msgcenter.bus.topology import INVALID
 from tests.contract.buses import SUBMIT, Rig, bodies, drain, frame, until
 from tests.servers import QUORUM_SETTLE_SECONDS, RabbitNode
@@ -318,3 +321,27 @@ async def test_a_frame_that_comes_after_its_channel_is_dropped(rig: Rig) -> None
     await consumer._on_message(old, late)
     await bus.publish([frame("of the next channel")])
     assert bodies(await drain(bus, SUBMIT, 1)) == ["of the next channel"]
+
+
+async def test_a_channel_that_closes_slowly_leaves_the_others_alone(
+    own_rabbit: RabbitNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A broker under load may take longer over one channel than anybody waits: the connection and all its readers stay."""
+    monkeypatch.setattr("msgcenter.bus.rabbit.link.CLOSE", 0.5)
+    connection = await aiormq.connect(own_rabbit.url)
+    slow, other = await connection.channel(), await connection.channel()
+    await other.queue_declare("slowly", auto_delete=True)
+    os.killpg(own_rabbit.pid, signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        await close_channel(slow)
+        assert time.monotonic() - began < 5.0
+    finally:
+        os.killpg(own_rabbit.pid, signal.SIGCONT)
+    for _ in range(10):
+        await asyncio.wait_for(other.queue_declare("slowly", passive=True), 30)
+        await asyncio.sleep(0.1)
+    assert not connection.is_closed
+    await asyncio.wait({slow.closing}, timeout=10)
+    assert slow.is_closed
+    await connection.close()

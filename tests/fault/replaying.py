@@ -106,6 +106,12 @@ def write(folder: Path, messages: int, people: int, days: float = 2.0) -> None:
             file.write(frame(line))
 
 
+def written(folder: Path, messages: int, people: int) -> Ran:
+    """Write so many into a folder of their own, and run over them."""
+    write(folder / str(messages), messages, people)
+    return run(folder / str(messages))
+
+
 def run(folder: Path) -> Ran:
     """`msgcenter config simulate` over what `write` wrote. Raises AssertionError if it does not end well."""
     args = [sys.executable, "-m", "msgcenter", "config", "simulate", "--json"]

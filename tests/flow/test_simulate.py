@@ -22,6 +22,7 @@ from msgcenter.traffic import Asked, events, files_of
 from protocols.envelope import Envelope
 from protocols.outcome import Held, Rejected, Sent, Suppressed
 from protocols.payload import Text
+from tests.fault import replaying
 from tests.flow.rigging import (
     FarEnd,
     Records,
@@ -192,6 +193,15 @@ async def shown(tmp_path, other, monkeypatch, capsys) -> None:
             assert "decided otherwise" in out
             assert "sent -> dropped by daily" in out
             assert all(word in out for word in ("care", "广州", "siesta", "daily"))
+
+
+@pytest.mark.timeout(240)
+def test_20000_messages_need_hardly_more_memory_than_2000(tmp_path: Path) -> None:
+    """The command, in a process of its own, at a fiftieth of the size of tests/fault/test_simulate_long.py."""
+    small, large = (replaying.written(tmp_path, number, people=1000) for number in (2000, 20_000))
+    assert (small.messages, large.messages) == (2000, 20_000)
+    assert large.changed > small.changed > 0
+    assert large.peak_mib < 1.5 * small.peak_mib, (small, large)
 
 
 def claim(number: int):

@@ -67,9 +67,26 @@ async def call(awaitable: Awaitable[T], seconds: float = CALL) -> T:
 
 
 async def close_channel(channel: AbstractChannel) -> None:
-    """Close a channel, however it is; what was not settled on it goes back."""
-    with suppress(BusError, AMQPChannelError):
-        await call(channel.close(), CLOSE)
+    """Close a channel, however it is; what was not settled on it goes back.
+
+    One that takes longer than CLOSE seconds (a broker under load) goes on closing by itself: the library repeats a close that
+    is cancelled, and the broker answers the second by closing the connection, with all that others read over it.
+    """
+    task = asyncio.ensure_future(channel.close())
+    _closing.add(task)  # the loop alone would not keep it
+    task.add_done_callback(_closed)
+    await asyncio.wait((task,), timeout=CLOSE)
+
+
+_closing: set[asyncio.Future[None]] = set()
+
+
+def _closed(task: asyncio.Future[None]) -> None:
+    """A channel whose close was refused, or whose connection is gone, is closed: nothing is left to do."""
+    _closing.discard(task)
+    error = None if task.cancelled() else task.exception()
+    if error is not None and not isinstance(error, (*FAILURES, TimeoutError)):
+        log.error("a channel could not be closed: %r", error)
 
 
 class _Transport(TransportFactory):

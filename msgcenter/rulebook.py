@@ -42,6 +42,7 @@ KNOWS_FROM = 4
 ONCE_KEEP_S = 400 * 86400.0
 BLOCK = "block_list"
 WISHES_KEPT = 10_000
+ZONES_KEPT = 10_000
 #: What of a payload people read, or tap on.
 _SAID: dict[type, tuple[str, ...]] = {
     Text: ("text",),
@@ -88,6 +89,8 @@ class Rulebook:
     reach: Callable[[str], Collection[str]]
     capbook: CapBook = field(init=False)
     _wishes: dict[tuple[Preferences, str], Wishes] = field(init=False, default_factory=dict)
+    _zones: dict[tuple[str, tuple[str, ...]], quiet.Zone] = field(init=False, default_factory=dict)
+    """By the customer's own zone, province and city."""
 
     def __post_init__(self) -> None:
         self.capbook = CapBook(self.config.rules.caps)
@@ -139,10 +142,17 @@ class Rulebook:
             path = who.organisation.split("/")
         return tuple(path)
 
-    def zone(self, who: Person | None, organisation: Sequence[str]) -> quiet.Zone:
+    def zone(self, who: Person | None, organisation: tuple[str, ...]) -> quiet.Zone:
         """The recipient's."""
         own = who.zone if who is not None else ""
-        return quiet.zone_of(self.config.rules.quiet, own, organisation)
+        key = (own, organisation[:2])
+        found = self._zones.get(key)
+        if found is None:
+            found = quiet.zone_of(self.config.rules.quiet, own, organisation)
+            if len(self._zones) >= ZONES_KEPT:
+                self._zones.clear()
+            self._zones[key] = found
+        return found
 
     def facts(self, envelope: Envelope, who: Person | None, now: int) -> Facts:
         """What rules may look at."""

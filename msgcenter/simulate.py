@@ -2,15 +2,18 @@
 
 What is compared is what each message came to: sent (the rules let it go), held (they made it wait), dropped. Caps count what the
 simulation lets go, from the beginning of the traffic on; what it holds comes back at its time and is decided again.
+
+Memory is bounded by the people, not by the messages: counters are theirs and live as long as their windows; of messages are
+kept the last hour's reservations, the last RECENT ids, and of those that are held the nearest (the rest waits in a file).
 """
 
 from __future__ import annotations
 
-import heapq
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from msgcenter.backlog import Backlog
 from msgcenter.config import Config
 from msgcenter.customers import Person
 from msgcenter.pipeline import Item, run
@@ -104,14 +107,11 @@ class _Whose:
     city: str
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class _Waiting:
-    until: int
-    number: int
-    envelope: Envelope = field(compare=False)
-    who: Person | None = field(compare=False)
-    whose: _Whose = field(compare=False)
-    said: Said = field(compare=False)
+    envelope: Envelope
+    who: Person | None
+    whose: _Whose
 
 
 class _Counting:
@@ -149,8 +149,7 @@ class Simulation:
         counting = _Counting(self._state, self._views)
         reserve = Reserve(counting, policy, lambda: self._book, self._clock, lambda: False)
         self._stages = (Expire(self._clock), policy, reserve)
-        self._waiting: list[_Waiting] = []
-        self._number = 0
+        self._waiting: Backlog[_Waiting] = Backlog()
         self._gone: OrderedDict[tuple[str, int], tuple[int, str]] = OrderedDict()
         self._seen: OrderedDict[str, None] = OrderedDict()
         self._examples = examples
@@ -206,11 +205,8 @@ class Simulation:
 
     async def _wake(self, until: int) -> None:
         """Decide again what the simulation held until before now."""
-        while self._waiting and self._waiting[0].until <= until:
-            at = self._waiting[0].until
-            back: list[_Waiting] = []
-            while self._waiting and self._waiting[0].until == at:
-                back.append(heapq.heappop(self._waiting))
+        while (at := self._waiting.next_at) is not None and at <= until:
+            back = self._waiting.take()
             self._clock.reach(at)
             said = await self._decide([(one.envelope, one.who) for one in back])
             for one, after in zip(back, said, strict=True):
@@ -264,7 +260,6 @@ class Simulation:
             self._views.popitem(last=False)
 
     def _hold(self, envelope: Envelope, who: Person | None, whose: _Whose, said: Said) -> None:
-        self._number += 1
         self._view(envelope.id, "held")
         held = replace(
             envelope,
@@ -272,7 +267,7 @@ class Simulation:
             held_since=envelope.held_since or self._clock.now_ms(),
         )
         until = max(said.until, self._clock.now_ms() + 1)
-        heapq.heappush(self._waiting, _Waiting(until, self._number, held, who, whose, said))
+        self._waiting.push(until, _Waiting(held, who, whose))
 
     def _new(self, message: str) -> bool:
         """Whether it has not come before: one that lost its units right before its send is asked about twice."""

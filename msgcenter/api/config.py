@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from aiohttp import web
 
 from msgcenter.api.models import ApplyRequest, ApproveRequest, RollbackRequest
@@ -16,6 +18,8 @@ from msgcenter.api.web import Call, Route, shown, when
 from msgcenter.reask import NOT_OURS
 from msgcenter.rollout import NoSuchVersion, Rollout
 from msgcenter.store import ConfigVersion
+
+_NUMBER = re.compile(r"[0-9]{1,15}")
 
 
 async def standing(call: Call) -> web.Response:
@@ -35,7 +39,7 @@ async def one(call: Call) -> web.Response:
     """One version with its texts; secrets are references in them."""
     call.query()
     try:
-        version = await _rollout(call).version(int(call.id) if call.id.isdecimal() else 0)
+        version = await _rollout(call).version(int(call.id) if _NUMBER.fullmatch(call.id) else 0)
     except NoSuchVersion as error:
         raise Problem("not_found", what="version", id=call.id) from error
     texts = await call.api.deps.store.config_texts(version)

@@ -298,7 +298,7 @@ class ApplyRequest(Body):
 class RollbackRequest(Body):
     """Put an earlier version in force, until the folder's text changes."""
 
-    version: Annotated[int, Field(ge=1)] | None = Field(
+    version: Annotated[int, Field(ge=1, le=2**53)] | None = Field(
         None, description="none: the one before the text in force"
     )
     reason: Annotated[str, Field(max_length=400)] = ""

@@ -29,6 +29,7 @@ from msgcenter.cli.rollout import read
 from msgcenter.clock import SystemClock
 from msgcenter.config.values import parse_duration
 from msgcenter.policy.when import SHANGHAI
+from msgcenter.serve import quiet_collector
 from msgcenter.simulate import VERDICTS, Report, Row, Said, Simulation
 from msgcenter.traffic import events, files_of
 
@@ -69,6 +70,7 @@ def simulate(
     with _progress() as progress:
         task = progress.add_task("reading", total=sum(path.stat().st_size for path in files))
         stream = events(files, since_ms=since_ms, read_bytes=_Shown(progress, task, simulation))
+        quiet_collector()
         report = asyncio.run(simulation.run(stream))
     if as_json:
         print_json(_json(report))

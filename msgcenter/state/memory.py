@@ -30,8 +30,8 @@ from msgcenter.state.units import Backfill, Reserve, Reserved, Take, Unite, Usag
 from msgcenter.state.verbs import Verbs
 from protocols.envelope import Key
 
-SWEEP_EVERY, SWEEP = 64, 256
-"""After so many stores so many hashes are looked at: all of them within as many stores as a quarter of them."""
+SWEEP_EVERY, SWEEP = 64, 128
+"""After so many stores so many hashes are looked at: all of them within as many stores as half of them."""
 
 
 class MemoryCells:

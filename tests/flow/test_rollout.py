@@ -142,6 +142,7 @@ async def test_a_rule_file_comes_into_force_with_its_approvals(
         code, out = await config("ops", "diff", folder, "--against", "2")
         assert "limit 4 -> 1" in out
         assert (await config("ops", "rollback", "77"))[0] == 65
+        assert (await config("ops", "rollback", str(2**70)))[0] == 65
         assert (await config("law", "history"))[0] == 77
     finally:
         await process.stop()

@@ -17,12 +17,13 @@ from pydantic import ValidationError
 
 from adapters.push import Push
 from adapters.push.devices import Devices
+from adapters.push.hooks import PushHooks
 from adapters.push.roster import Duty, RosterFile
 from adapters.sim.jumps import JumpClock
 from adapters.sim.push import PushSim
 from adapters.sim.push.rigs import listening, settings_of, simulated
 from adapters.sim.rigs import dispatch_of
-from msgcenter.adapter import Dispatch, Request, Secret
+from msgcenter.adapter import Dispatch, Request, Response, Secret
 from msgcenter.clock import SystemClock
 from protocols.address import Address
 from protocols.errors import Malformed
@@ -159,6 +160,39 @@ async def test_a_receipt_that_says_dead_removes_the_device_and_a_late_one_still_
         await far.control("receipt", {"id": outcome.remote_ids[0], "device": "d1", "code": "0"})
         await port.until(lambda: len(port.reports) == 2)
         assert port.reports[1].report.state == "delivered"
+
+
+@pytest.mark.parametrize("profile", ["getui", "huawei", "plain"])
+async def test_a_forged_receipt_is_believed_in_nothing(
+    profile: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[Request] = []
+    receipts = PushHooks.receipts
+
+    async def kept(hooks: PushHooks, request: Request) -> Response:
+        heard.append(request)
+        return await receipts(hooks, request)
+
+    monkeypatch.setattr(PushHooks, "receipts", kept)
+    async with beside(profile) as (adapter, _, port):
+        assert isinstance((await send(adapter, item()))[0], Sent)
+        await port.until(lambda: len(port.reports) == 1)
+        [told] = heard
+        signed = {**told.headers}
+        forged = [
+            replace(told, body=told.body.replace(b"d1", b"d2")),  # of another device
+            replace(told, headers=dict.fromkeys(signed, "0"), body=told.body[:-20]),
+        ]
+        if profile != "getui":  # that one signs in the body
+            forged.append(replace(told, headers={}))
+        for request in forged:
+            assert request != told
+            with pytest.raises(Malformed):
+                await receipts(adapter._hooks, request)
+        assert len(port.reports) == 1
+        assert await adapter.devices.of(ME), "nor was a device forgotten"
+        await receipts(adapter._hooks, told)
+        assert len(port.reports) == 2, "the real one once more: the core knows it by its id"
 
 
 async def _gone(adapter: Push) -> None:

@@ -43,6 +43,7 @@ structlog.configure(
         ),
     ]
 )
+_LOGGING = structlog.get_config()
 
 #: Fixtures that start a server, and which.
 _STARTS = {
@@ -101,6 +102,13 @@ def _require(server: str) -> None:
     if os.environ.get("MSGCENTER_REQUIRE_REAL") == "1":
         pytest.fail(f"MSGCENTER_REQUIRE_REAL=1, but {reason}", pytrace=False)
     pytest.skip(f"NO REAL SERVER: {reason}")
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before() -> Iterator[None]:
+    """A test that starts the product, or tests its log, configures logging for its process: the next one has the tests' own again."""
+    yield
+    structlog.configure(**_LOGGING)
 
 
 @pytest.fixture(autouse=True)

@@ -20,7 +20,7 @@ from bench.report import Run
 from msgcenter.adapter import Dispatch
 from msgcenter.bus.topology import SUBMIT, place
 from msgcenter.clock import IdFactory, SystemClock, system_random
-from msgcenter.serve import Process
+from msgcenter.serve import Process, quiet_collector
 from msgcenter.settle import frames
 from protocols import wire
 from protocols.address import Address
@@ -104,6 +104,7 @@ async def measure(folder: Path, bulk: int, probes: int, rate: int = RATE) -> Fou
 
     process = Process(_config(folder, rate), env={}, adapters={"devnull": Noted})
     await process.start()
+    quiet_collector()  # as `msgcenter serve` does
     try:
         async with asyncio.timeout(STALLED_S + probes * EVERY_S * 4):
             await _probe(process, seen, 5)  # everything is loaded and warm

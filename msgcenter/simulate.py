@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 
 from msgcenter.backlog import Backlog
@@ -156,14 +157,15 @@ class Simulation:
         self.report = Report()
 
     async def run(self, traffic: Iterable[Asked | Failed]) -> Report:
-        """Decide all of it; the report, which may also be read meanwhile."""
+        """Decide all of it, once; the report, which may also be read meanwhile."""
         await self._state.covered(list(self._book.capbook.all.keeps), 0)
-        for batch in _batches(traffic):
-            at = batch[0].at
-            await self._wake(at)
-            self._clock.reach(at)
-            await self._failed([one for one in batch if isinstance(one, Failed)])
-            await self._arrive([one for one in batch if isinstance(one, Asked)])
+        with closing(self._waiting):
+            for batch in _batches(traffic):
+                at = batch[0].at
+                await self._wake(at)
+                self._clock.reach(at)
+                await self._failed([one for one in batch if isinstance(one, Failed)])
+                await self._arrive([one for one in batch if isinstance(one, Asked)])
         return self.report
 
     @property

@@ -1,4 +1,7 @@
-"""The State contract: caps are exact on every implementation, whoever asks at once, whatever fails, and give back what was not sent."""
+"""The State contract: caps are exact on every implementation, whoever asks at once, whatever fails, and give back what was not sent.
+
+Long because every promise of the counters stands here, and each is asked of five implementations by the same fixtures.
+"""
 
 from __future__ import annotations
 

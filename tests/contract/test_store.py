@@ -1,4 +1,7 @@
-"""The Store's contract, run against SQLite and PostgreSQL."""
+"""The Store's contract, run against SQLite and PostgreSQL.
+
+Long because each table's promise is a short test, and all run on the same two databases.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""A group's whole life over the real core: made, written to while it is being made, dissolved with time to undo it; crashes anywhere."""
+"""A group's whole life over the real core: made, written to while it is being made, dissolved with time to undo it; crashes anywhere.
+
+Long because the states of one life are told in their order, on one stand.
+"""
 
 from __future__ import annotations
 

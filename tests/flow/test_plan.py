@@ -1,4 +1,7 @@
-"""Plans through a whole core: a scripted far end, receipts, replies, signals, waits; one close each, no step too many."""
+"""Plans through a whole core: a scripted far end, receipts, replies, signals, waits; one close each, no step too many.
+
+Long because each kind of plan is one story on the same stand.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Configuration: every fault is told at once, with its place and a remedy; nothing secret is ever shown."""
+"""Configuration: every fault is told at once, with its place and a remedy; nothing secret is ever shown.
+
+Long because the table of faults is most of it.
+"""
 
 # ruff: noqa: E501 - the table of faults holds whole lines as they are printed
 from __future__ import annotations

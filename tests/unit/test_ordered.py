@@ -1,4 +1,7 @@
-"""Ordered: strictly one after the other inside a key, whatever fails, crashes or waits; other keys run on."""
+"""Ordered: strictly one after the other inside a key, whatever fails, crashes or waits; other keys run on.
+
+Long because each way of failing is a short test on one stand.
+"""
 
 from __future__ import annotations
 

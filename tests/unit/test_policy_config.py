@@ -1,5 +1,8 @@
 """The rules as ops write them: the category table cell by cell, faults with place and remedy, cities that change only what
-they may, and the rules' own test files."""
+they may, and the rules' own test files.
+
+Long because the tables of cells and faults are most of it.
+"""
 
 # ruff: noqa: E501 - the tables hold whole lines as they are printed
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Settle: what follows every outcome in every pipeline, and that it is the same when it is done again."""
+"""Settle: what follows every outcome in every pipeline, and that it is the same when it is done again.
+
+Long because each outcome in each pipeline is a short test.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Worker: what cannot be read goes to `invalid`, poison alone goes to `dead`, an outage of a part of ours harms no message."""
+"""Worker: what cannot be read goes to `invalid`, poison alone goes to `dead`, an outage of a part of ours harms no message.
+
+Long because each way of failing is a short test on one stand.
+"""
 
 from __future__ import annotations
 

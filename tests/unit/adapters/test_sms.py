@@ -1,4 +1,7 @@
-"""The SMS channel against the simulated gateway: what it says of a message is what became of it."""
+"""The SMS channel against the simulated gateway: what it says of a message is what became of it.
+
+Long because each thing that a gateway can do to a message is a short test on one stand.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""`/v1/groups` and `/v1/accounts`: what is refused with which code, what is published, who may see what."""
+"""`/v1/groups` and `/v1/accounts`: what is refused with which code, what is published, who may see what.
+
+Long because each operation has its table of refusals.
+"""
 
 from __future__ import annotations
 

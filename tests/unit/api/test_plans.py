@@ -1,4 +1,7 @@
-"""Plans, signals and opportunities over the API: what is accepted becomes one envelope, what is wrong is named by its path."""
+"""Plans, signals and opportunities over the API: what is accepted becomes one envelope, what is wrong is named by its path.
+
+Long because each operation has its table of refusals.
+"""
 
 from __future__ import annotations
 

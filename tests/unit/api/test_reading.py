@@ -1,5 +1,8 @@
 """Reading and stopping: status, trace, lists, waiting, cancelling, events, dead letters, health,
-the description."""
+the description.
+
+Long because each reading operation has a few short tests on one stand.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Backup and restore on real files, without a process: what is in it, what is refused, what is marked, what is listed."""
+"""Backup and restore on real files, without a process: what is in it, what is refused, what is marked, what is listed.
+
+Long because making, checking and restoring are asked of the same files.
+"""
 
 from __future__ import annotations
 

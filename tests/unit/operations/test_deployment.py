@@ -1,5 +1,8 @@
 """What is deployed from: image, compose file, Kubernetes manifests, systemd units: each passes its field's own checker, and asks
-msgcenter only for what it knows."""
+msgcenter only for what it knows.
+
+Long because each file that is deployed has its own checker.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What a plan does next: by example, and for any plan and any order of news by property."""
+"""What a plan does next: by example, and for any plan and any order of news by property.
+
+Long because examples and properties speak of one function.
+"""
 
 from __future__ import annotations
 

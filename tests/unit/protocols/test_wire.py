@@ -1,4 +1,7 @@
-"""The wire format: what is written is read again, old and new frames are readable, everything else is Malformed."""
+"""The wire format: what is written is read again, old and new frames are readable, everything else is Malformed.
+
+Long because each frame that must stay readable stands here as octets.
+"""
 
 from __future__ import annotations
 

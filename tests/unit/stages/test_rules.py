@@ -1,5 +1,8 @@
 """The stages that ask the rules: whom it is for, whether it may go now, whether there is room for it; and what settle makes of
-it. The rules are those of a configuration as ops write it, the counters those of a real State."""
+it. The rules are those of a configuration as ops write it, the counters those of a real State.
+
+Long because the stages are asked together, as they run.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Each stage by a table: what it decides, and what it leaves alone."""
+"""Each stage by a table: what it decides, and what it leaves alone.
+
+Long because each stage has its table.
+"""
 
 from __future__ import annotations
 

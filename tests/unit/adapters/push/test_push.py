@@ -1,4 +1,7 @@
-"""The push adapter beside its simulated engines: whom a message reaches, faults, receipts, withdrawal, tokens, limits."""
+"""The push adapter beside its simulated engines: whom a message reaches, faults, receipts, withdrawal, tokens, limits.
+
+Long because five engines answer the same questions on one stand.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
 """The SMSC simulator over real sockets, with a client that is a protocol `Link` and nothing
 else.
+
+Long because each switch of the simulator has its test, and all use one client.
 """
 
 from __future__ import annotations

@@ -1,5 +1,7 @@
 """The simulated SMSC in SMPP, SGIP and SMGP: what a handset shows, answers and reports, messages
 from phones, refusals and the switches that are new with these protocols.
+
+Long because three protocols answer the same questions.
 """
 
 from __future__ import annotations

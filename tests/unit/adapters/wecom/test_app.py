@@ -1,4 +1,7 @@
-"""wecom-app: every kind of content, one outcome for each recipient, no silent drop, repeats, recall, cards and files."""
+"""wecom-app: every kind of content, one outcome for each recipient, no silent drop, repeats, recall, cards and files.
+
+Long because each type, limit and fault is a short test on one stand.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
 """The CMPP link, both ends, without a socket: any cut of the octets, window, time, faults of the
 peer, clean ends.
+
+Long because each fault of a peer is a short test of one link.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Requests: the same values are the same bytes, every documented limit holds at its edge, and nothing is cut."""
+"""Requests: the same values are the same bytes, every documented limit holds at its edge, and nothing is cut.
+
+Long because the tables of limits are most of it.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The archive is read once, in order and without holes: through kills, duplicates, missing keys, damaged items and long absences."""
+"""The archive is read once, in order and without holes: through kills, duplicates, missing keys, damaged items and long absences.
+
+Long because each way of losing one's place is a short test on one stand.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What became of a mass message: each customer's result, the end of waiting, cancelling, and calls whose answer was lost."""
+"""What became of a mass message: each customer's result, the end of waiting, cancelling, and calls whose answer was lost.
+
+Long because each end of a task is a short test on one stand.
+"""
 
 from __future__ import annotations
 

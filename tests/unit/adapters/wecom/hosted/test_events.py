@@ -1,4 +1,7 @@
-"""wecom-hosted, inwards: who may call, what each event becomes, files, and how accounts are."""
+"""wecom-hosted, inwards: who may call, what each event becomes, files, and how accounts are.
+
+Long because each event is a short test on one stand.
+"""
 
 from __future__ import annotations
 

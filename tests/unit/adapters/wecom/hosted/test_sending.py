@@ -1,4 +1,7 @@
-"""wecom-hosted, outwards: every content, groups made once whatever is lost, paced and bounded account by account."""
+"""wecom-hosted, outwards: every content, groups made once whatever is lost, paced and bounded account by account.
+
+Long because each content and fault is a short test on one stand.
+"""
 
 from __future__ import annotations
 

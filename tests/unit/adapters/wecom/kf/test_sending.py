@@ -1,4 +1,7 @@
-"""What callers send to customers of kf accounts: every type, inside the window, once, and the welcomes in their twenty seconds."""
+"""What callers send to customers of kf accounts: every type, inside the window, once, and the welcomes in their twenty seconds.
+
+Long because each type and limit is a short test on one stand.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`msgcenter config`: check, test, show, schema and status of a configuration folder, without a running
+"""`msgcenter config`: check, test, show, schema and hashes of a configuration folder, without a running
 process."""
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from msgcenter.cli.client import KeyFile, Url
 from msgcenter.clock import SystemClock
 from msgcenter.config import Config, ConfigErrors, ConfigProblem, Mark, json_schema, load
 from msgcenter.config.suite import run, suite_files
@@ -171,22 +170,8 @@ def schema_text(content: Mapping[str, Any]) -> str:
     return json.dumps(content, ensure_ascii=False, indent=2) + "\n"
 
 
-@app.command()
-def status(
-    folder: Folder = None,
-    live: Annotated[
-        bool, typer.Option("--live", help="Of a running server: what is in force, what waits.")
-    ] = False,
-    url: Url = None,
-    key_file: KeyFile = None,
-    as_json: AsJson = False,
-) -> None:
-    """Which files are read, their hashes, and the hash of the whole."""
-    if live:
-        from msgcenter.cli.rollout import live_status
-
-        live_status(url, key_file, as_json)
-        return
+def folder_status(folder: Path | None, as_json: bool) -> None:
+    """Which files of a folder are read, their hashes, and the hash of the whole; exit 78 with every fault told."""
     config = load_or_exit(folder, as_json=as_json)
     content = describe(config)
     if as_json:

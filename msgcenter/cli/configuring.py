@@ -7,6 +7,7 @@ from msgcenter.cli import explaining, rollout, simulate
 from msgcenter.cli.config import app
 
 for _command in (
+    rollout.status,
     rollout.diff,
     rollout.approve,
     rollout.apply,

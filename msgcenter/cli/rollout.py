@@ -1,4 +1,4 @@
-"""`msgcenter config diff | approve | apply | rollback | history`: what a change of the rules means, and how it comes into force."""
+"""`msgcenter config status | diff | approve | apply | rollback | history`: what a change of the rules means, and how it comes into force."""
 
 from __future__ import annotations
 
@@ -13,7 +13,14 @@ from rich.console import Console
 from rich.table import Table
 
 from msgcenter.cli.client import EX_DATAERR, AsJson, KeyFile, Url, ask, connect, fail, print_json
-from msgcenter.cli.config import EX_CONFIG, Folder, folder_of, installed_settings, report
+from msgcenter.cli.config import (
+    EX_CONFIG,
+    Folder,
+    folder_of,
+    folder_status,
+    installed_settings,
+    report,
+)
 from msgcenter.clock import SystemClock
 from msgcenter.config import Config, ConfigErrors, load
 from msgcenter.config.diff import diff as differences
@@ -154,8 +161,19 @@ def history(url: Url = None, key_file: KeyFile = None, as_json: AsJson = False) 
     Console(file=sys.stdout, highlight=False).print(table)
 
 
-def live_status(url: str | None, key_file: Path | None, as_json: bool) -> None:
-    """What a server says of its configuration."""
+def status(
+    folder: Folder = None,
+    live: Annotated[
+        bool, typer.Option("--live", help="Of a running server: what is in force, what waits.")
+    ] = False,
+    url: Url = None,
+    key_file: KeyFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Which files are read, their hashes, and the hash of the whole."""
+    if not live:
+        folder_status(folder, as_json)
+        return
     view = ask(connect(url, key_file), "GET", "/v1/config")
     if as_json:
         print_json(view)

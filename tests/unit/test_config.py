@@ -19,6 +19,7 @@ from pydantic import BaseModel
 from typer.testing import CliRunner
 
 from msgcenter.cli import config as cli
+from msgcenter.cli import configuring
 from msgcenter.clock import ManualClock
 from msgcenter.config import (
     FILES,
@@ -522,7 +523,7 @@ class TestCommands:
         monkeypatch.setenv("S", TOP)
 
     def run(self, *args: str) -> Any:
-        return CliRunner().invoke(cli.app, list(args))
+        return CliRunner().invoke(configuring.app, list(args))
 
     def test_check(self, folder: Path) -> None:
         write(folder, **GOOD)
